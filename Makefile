@@ -1,0 +1,186 @@
+# Longmix. Sources are found by wildcard, all that is built lands in build/: a new variant, dataset
+# or test is a new file and needs no edit here. `make help` lists the targets.
+
+# ---- settings: make NAME=value -----------------------------------------------------------------
+# CC       gcc or clang
+# WERROR   1: a warning is an error
+# SAN      address (with undefined behaviour) or thread; goes to build/asan or build/tsan
+# TESTS    which tests to run, by name: make test TESTS="tape rng" runs tests/test_{tape,rng}.c
+# GATES    which gates of `make check` to run: make check GATES=format runs tests/static/format.sh
+# LIMIT    seconds that one test binary may take
+# WRAP     what to run the tests under, such as valgrind
+# PROFILE  which sweep `make bench` runs
+# SETUP    what looks for missing packages; `make SETUP=:` looks for none
+# V        1: show the commands
+ifeq ($(origin CC),default)
+CC       = gcc
+endif
+LIMIT    = 600
+PROFILE  = quick
+SETUP    = sh bench/setup.sh
+PYTHON   = /usr/bin/python3
+RESULTS  = results/$(PROFILE).jsonl
+BENCH    = bench --profile $(PROFILE) --out $(RESULTS)
+REPORT   = report $(RESULTS) --out RESULTS.md --plots results/plots
+TEXT     = build/data/kjv.txt
+
+BUILD_address = build/asan
+BUILD_thread  = build/tsan
+BUILD         = $(or $(BUILD_$(SAN)),build)
+O             = $(BUILD)/obj
+
+# ---- flags -------------------------------------------------------------------------------------
+SAN_address = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+SAN_thread  = -fsanitize=thread
+
+WARN = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes \
+       -Wmissing-prototypes -Wvla -Wdouble-promotion -Wundef -Wwrite-strings -Wpointer-arith \
+       -Wformat=2 $(if $(WERROR),-Werror)
+
+# Debian keeps OpenBLAS's OpenMP build apart; its default, the pthread build, fights with OpenMP.
+BLAS_INCLUDE = $(wildcard /usr/include/*/openblas-openmp /usr/include/openblas)
+BLAS_LIB     = $(wildcard /usr/lib/*/openblas-openmp)
+
+COMMON = -g -fopenmp -I. -D_POSIX_C_SOURCE=200809L $(BLAS_INCLUDE:%=-isystem%) \
+         $(SAN_$(SAN)) $(CFLAGS)
+LIBS   = $(BLAS_LIB:%=-L% -Wl,-rpath,%) -lopenblas -ljansson -llzma -lz -lmd -lm -lpthread -ldl
+
+# kernels/cpu is compiled once for each instruction set and chosen at start; kernels/ref, which
+# everything is tested against, computes just what is written. No fast-math anywhere.
+MODE       = -std=c11 -O2
+MODE_ref   = -std=c11 -O2 -ffp-contract=off
+MODE_cpu   = -std=gnu11 -O3 -ffp-contract=fast -Wno-psabi
+ISAS       = base avx2 avx512
+ISA_avx2   = -mavx2 -mfma -mbmi2 -mf16c
+ISA_avx512 = -mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma -mavx2 -mprefer-vector-width=512
+
+FLAGS_TOLD := $(strip $(MODE) $(COMMON); ref: $(MODE_ref); cpu: $(MODE_cpu); \
+                      avx2: $(ISA_avx2); avx512: $(ISA_avx512))
+
+# ---- files -------------------------------------------------------------------------------------
+PARTS    = kernels variants datasets report bench
+CPU_ONCE = $(wildcard kernels/cpu/host_*.c)
+CPU_EACH = $(filter-out $(CPU_ONCE),$(wildcard kernels/cpu/*.c))
+SOURCES  = $(filter-out bench/main.c $(CPU_EACH),$(wildcard $(PARTS:%=%/*.c) $(PARTS:%=%/*/*.c)))
+OBJECTS  = $(SOURCES:%.c=$(O)/%.o) $(foreach isa,$(ISAS),$(CPU_EACH:%.c=$(O)/%.$(isa).o)) \
+           $(O)/variants_table.o $(O)/build_id.o
+
+ALL_TESTS = $(patsubst tests/test_%.c,%,$(wildcard tests/test_*.c))
+TESTS     = $(ALL_TESTS)
+SUPPORT   = $(patsubst %.c,$(O)/%.o,\
+                $(filter-out tests/test_%.c tests/tsan_main.c,$(wildcard tests/*.c)))
+
+ALL_GATES = $(patsubst tests/static/%.sh,%,$(wildcard tests/static/*.sh))
+GATES     = $(filter-out long_%,$(ALL_GATES))
+
+# ---- targets -----------------------------------------------------------------------------------
+.PHONY: all help setup text bench report binaries test check check-all golden format clean FORCE
+.SECONDARY:
+.DELETE_ON_ERROR:
+ifeq ($(MAKELEVEL)$(filter clean,$(MAKECMDGOALS)),0)
+MAKEFLAGS += -j$(shell nproc)
+endif
+
+all: $(BUILD)/longmix           ## the program, build/longmix (what plain `make` does)
+
+bench: $(BUILD)/longmix text    ## sweep, then RESULTS.md and plots
+	$(BUILD)/longmix $(BENCH)
+	$(BUILD)/longmix $(REPORT)
+
+report: $(BUILD)/longmix        ## RESULTS.md and plots again, from the results there are
+	$(BUILD)/longmix $(REPORT)
+
+test: binaries                  ## all tests, or those of TESTS="name ..."
+	@LONGMIX=$(BUILD)/longmix sh tests/run.sh $(LIMIT) "$(WRAP)" $(TESTS:%=$(BUILD)/tests/test_%)
+
+binaries: $(BUILD)/longmix $(TESTS:%=$(BUILD)/tests/test_%) ## the program and the tests, run none
+
+check:                          ## the gates: format, lint, layers, warnings, sanitizers
+check-all: GATES = $(ALL_GATES) ## those and the long ones: every instruction set, valgrind, threads
+check check-all: setup
+	+@failed=; for gate in $(GATES); do \
+	    echo "== $$gate"; sh tests/static/$$gate.sh || failed="$$failed $$gate"; \
+	done; \
+	echo "gates: $(words $(GATES)), failed:$${failed:- none}"; test -z "$$failed"
+
+golden:                         ## the golden vectors of the tests again (needs python3 and numpy)
+	for script in tests/golden/*.py; do $(PYTHON) $$script || exit 1; done
+
+format:                         ## all sources through clang-format
+	sh tests/static/format.sh -i
+
+text: $(TEXT)                   ## the text that models are trained on
+$(TEXT): datasets/kjv.sh | setup
+	@mkdir -p $(@D)
+	@sh datasets/kjv.sh $@ || echo "no text: give your own with \`longmix bench --data FILE\`"
+
+setup:                          ## install the packages that are missing, or say which
+	@$(SETUP) $(foreach goal,$(MAKECMDGOALS),$(NEEDS_$(goal)))
+NEEDS_setup     = run
+NEEDS_bench     = run
+NEEDS_report    = run
+NEEDS_text      = run
+NEEDS_test      = test
+NEEDS_binaries  = test
+NEEDS_check     = check
+NEEDS_check-all = check
+
+clean:                          ## remove build/
+	rm -rf build
+
+help:                           ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
+
+# ---- rules -------------------------------------------------------------------------------------
+Q = $(if $(V),,@)
+
+define compile
+@mkdir -p $(@D)
+@echo "  cc   $(@:$(O)/%=%)"
+$(Q)$(CC) $(MODE) $(ISA) $(COMMON) $(WARN) -MMD -MP -c $< -o $@
+endef
+
+define link
+@mkdir -p $(@D)
+@echo "  link $@"
+$(Q)$(CC) $(MODE) $(COMMON) $(filter %.o %.a,$^) $(LDFLAGS) $(LIBS) -o $@
+endef
+
+# Prints a file with a command, and leaves it untouched when nothing changed.
+define refresh
+@mkdir -p $(@D)
+@$(1) > $@.new && if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+endef
+
+$(O)/kernels/ref/%.o: MODE = $(MODE_ref)
+$(O)/kernels/cpu/%.o: MODE = $(MODE_cpu)
+
+$(O)/%.o: %.c $(BUILD)/flags | setup
+	$(compile)
+$(O)/%.o: $(BUILD)/%.c $(BUILD)/flags | setup
+	$(compile)
+define isa_rule
+$(O)/kernels/cpu/%.$(1).o: ISA = -DCPU_ISA=$(1) $(ISA_$(1))
+$(O)/%.$(1).o: %.c $(BUILD)/flags | setup
+	$$(compile)
+endef
+$(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa))))
+
+$(BUILD)/longmix: $(O)/bench/main.o $(O)/longmix.a
+	$(link)
+$(BUILD)/tests/test_%: LIBS += -lcriterion
+$(BUILD)/tests/test_%: $(O)/tests/test_%.o $(SUPPORT) $(O)/longmix.a
+	$(link)
+$(BUILD)/tests/tsan_main: $(O)/tests/tsan_main.o $(O)/longmix.a
+	$(link)
+$(O)/longmix.a: $(OBJECTS)
+	@rm -f $@ && ar qcs $@ $^
+
+$(BUILD)/flags: FORCE
+	$(call refresh,echo '$(CC) $(FLAGS_TOLD) $(WARN)')
+$(BUILD)/variants_table.c: FORCE
+	$(call refresh,sh variants/table.sh)
+$(BUILD)/build_id.c: FORCE | setup
+	$(call refresh,sh kernels/build_id.sh "$(CC)" "$(FLAGS_TOLD)")
+
+-include $(OBJECTS:.o=.d) $(SUPPORT:.o=.d) $(O)/bench/main.d $(ALL_TESTS:%=$(O)/tests/test_%.d)

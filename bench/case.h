@@ -1,0 +1,15 @@
+/* case.h - runs one point of a sweep and fills one row. The only place where the parts meet. */
+#ifndef LONGMIX_CASE_H
+#define LONGMIX_CASE_H
+
+#include "report/row.h"
+
+/* Fills a row with what the dry backend says: memory, work, parameters. Takes milliseconds. */
+void case_predict(const Case *c, Row *row);
+/* Runs and times it; the row also holds the prediction. A case that cannot run is a row, too. */
+void case_run(const Case *c, Row *row);
+
+/* How a failure is called in a row, with its reason. */
+void row_fail(Row *row, Status st);
+
+#endif

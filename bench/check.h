@@ -1,0 +1,15 @@
+/* check.h - no number without a passed check: a backend against ref, for one variant. */
+#ifndef LONGMIX_CHECK_H
+#define LONGMIX_CHECK_H
+
+#include "report/row.h"
+
+/* The small case that stands for all cases of the variant, backend, implementation and options of c:
+ * 2 sequences of 101 tokens, width 32, chunks and keys of a few. */
+Case check_case(const Case *c);
+
+/* Runs a block forward and backward on c->backend and on ref, with the same weights and inputs, and
+ * fills a ROW_CHECK: the largest relative error over output and gradients, and what is allowed. */
+void check_run(const Case *c, Row *row);
+
+#endif

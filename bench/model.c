@@ -1,0 +1,279 @@
+/* model.c - allocates what the variant declares, fills it from the seed, runs it, steps it. */
+#include "bench/model.h"
+
+#include "kernels/rng.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- building ---- */
+
+/* What the final norm and the two ends of a language model add to the blocks' parameters. */
+static int language_slots(const ModelSpec *s, BlockSlot out[])
+{
+    const Variant *v = s->variant;
+    int n = 0;
+    if (s->vocab == 0)
+        return 0;
+    int64_t width = s->ctx.width;
+    out[n++] = (BlockSlot){"embed", {"embed", INIT_NORMAL, 0.02, false, 2, {s->vocab, width}}};
+    if (v->norm != NORM_NONE && v->mixer_norm == NORM_PRE)
+        out[n++] = (BlockSlot){
+            "norm.gain", slot_vector("gain", INIT_ONE, 0, v->norm == NORM_SCALE ? 1 : width)};
+    if (n == 2 && v->norm_bias)
+        out[n++] = (BlockSlot){"norm.bias", slot_vector("bias", INIT_ZERO, 0, width)};
+    out[n++] = (BlockSlot){"head", slot_matrix("head", width, s->vocab)};
+    return n;
+}
+
+static Status fill_param(Model *m, ModelParam *p, const Slot *slot, uint32_t stream)
+{
+    if (slot->init != INIT_NORMAL)
+        return tensor_fill(m->dev, &p->t, slot->init == INIT_ONE ? 1.0 : 0.0);
+    int64_t n = tensor_size(&p->t);
+    if (dev_is_dry(m->dev))
+        return ST_OK;
+    float *x = malloc((size_t)n * sizeof *x);
+    if (x == NULL)
+        return FAIL(ST_OOM, "no memory for %lld initial weights", (long long)n);
+    rng_fill_normal(x, n, slot->sd, m->spec.seed, RNG_WEIGHTS + stream, 0);
+    Status st = dev_write_f32(m->dev, p->t.buf, 0, x, n);
+    free(x);
+    return st;
+}
+
+static Status add_param(Model *m, const char *prefix, const BlockSlot *s)
+{
+    ModelParam *p = &m->param[m->n_params];
+    snprintf(p->name, sizeof p->name, "%s%s", prefix, s->name);
+    p->decay = s->slot.decay;
+    TRY(tensor_new(m->dev, &p->t, REAL, MEM_PARAM, s->slot.rank, s->slot.dim));
+    m->n_params++;
+    TRY(fill_param(m, p, &s->slot, (uint32_t)m->n_params));
+    if (!m->spec.grads)
+        return ST_OK;
+    p->t.needs_grad = true;
+    TRY(dev_alloc(m->dev, p->t.buf.size, MEM_GRAD, &p->t.grad));
+    return dev_kernels(m->dev)->fill(m->dev, tensor_size(&p->t), 0.0, p->t.grad.ptr);
+}
+
+static Status build_block(Model *m, int index, const BlockSlot slot[], int n)
+{
+    char prefix[24];
+    Block *b = &m->block[index];
+    snprintf(prefix, sizeof prefix, "block%d.", index);
+    *b = (Block){.v = m->spec.variant, .ctx = &m->ctx};
+    for (int i = 0; i < n; i++) {
+        TRY(add_param(m, prefix, &slot[i]));
+        b->w[i] = &m->param[m->n_params - 1].t;
+    }
+    return ST_OK;
+}
+
+static Status build_state(Model *m)
+{
+    BlockSlot slot[MIX_MAX_STATE];
+    int n = block_state(m->spec.variant, &m->spec.ctx, slot);
+    if (n == 0)
+        return FAIL(ST_UNSUPPORTED, "%s cannot continue from carried state", m->spec.variant->name);
+    m->state = calloc((size_t)(n * m->n_blocks), sizeof *m->state);
+    CHECK(m->state != NULL);
+    for (int i = 0; i < m->n_blocks; i++)
+        for (int j = 0; j < n; j++) {
+            Tensor *s = &m->state[m->n_state++];
+            TRY(tensor_new(m->dev, s, REAL, MEM_STATE, slot[j].slot.rank, slot[j].slot.dim));
+            m->block[i].st[j] = s;
+        }
+    return model_zero_state(m);
+}
+
+static Status build(Model *m)
+{
+    BlockSlot block[BLOCK_MAX_PARAMS], ends[4];
+    const ModelSpec *s = &m->spec;
+    int n_block = block_params(s->variant, &s->ctx, block), n_ends = language_slots(s, ends);
+    m->block = calloc((size_t)m->n_blocks, sizeof *m->block);
+    m->param = calloc((size_t)(n_block * m->n_blocks + n_ends), sizeof *m->param);
+    CHECK(m->block != NULL && m->param != NULL);
+    for (int i = 0; i < n_ends; i++)
+        TRY(add_param(m, "", &ends[i]));
+    for (int i = 0; i < m->n_blocks; i++)
+        TRY(build_block(m, i, block, n_block));
+    if (s->state)
+        TRY(build_state(m));
+    TRY(tensor_new(m->dev, &m->grad_norm, REAL, MEM_OPTIM, 1, (int64_t[]){1}));
+    return tape_new(&m->tape, m->dev);
+}
+
+Status model_init(Model *m, Dev *d, const ModelSpec *spec)
+{
+    *m = (Model){.spec = *spec, .ctx = spec->ctx, .dev = d};
+    m->n_blocks = spec->blocks > 0 ? spec->blocks : spec->layers * spec->variant->blocks_per_layer;
+    CHECK(m->n_blocks > 0);
+    TRY(mix_accepts(spec->variant, &spec->ctx));
+    return build(m);
+}
+
+void model_free(Model *m)
+{
+    if (m->dev == NULL)
+        return;
+    tape_free(m->tape);
+    for (int i = 0; i < m->n_params; i++) {
+        tensor_free(m->dev, &m->param[i].t);
+        tensor_free(m->dev, &m->param[i].m);
+        tensor_free(m->dev, &m->param[i].v);
+    }
+    for (int i = 0; i < m->n_state; i++)
+        tensor_free(m->dev, &m->state[i]);
+    tensor_free(m->dev, &m->grad_norm);
+    free(m->param);
+    free(m->state);
+    free(m->block);
+    *m = (Model){0};
+}
+
+/* ---- asking ---- */
+static bool is_end(const ModelParam *p)
+{
+    return strcmp(p->name, "embed") == 0 || strcmp(p->name, "head") == 0;
+}
+
+int64_t model_n_params(const Model *m, bool embed)
+{
+    int64_t n = 0;
+    for (int i = 0; i < m->n_params; i++)
+        if (is_end(&m->param[i]) == embed)
+            n += tensor_size(&m->param[i].t);
+    return n;
+}
+
+static Tensor *param_named(const Model *m, const char *name)
+{
+    for (int i = 0; i < m->n_params; i++)
+        if (strcmp(m->param[i].name, name) == 0)
+            return &m->param[i].t;
+    return NULL;
+}
+
+/* ---- running ---- */
+Tensor *model_blocks(Model *m, Tensor *x)
+{
+    int mark = tape_mark(m->tape);
+    for (int i = 0; i < m->n_blocks; i++) {
+        x = tape_block(m->tape, block_run, &m->block[i], x);
+        tape_release(m->tape, mark, &x, 1); /* the block before is done with */
+    }
+    return x;
+}
+
+Tensor *model_logits(Model *m, Tensor *ids)
+{
+    const Variant *v = m->spec.variant;
+    Tape *t = m->tape;
+    int mark = tape_mark(t);
+    Tensor *x = op_embed(t, param_named(m, "embed"), ids); /* (B,T,D) */
+    x = model_blocks(m, x);
+    tape_release(t, mark, &x, 1);
+    Tensor *gain = param_named(m, "norm.gain");
+    if (gain != NULL)
+        x = op_norm(t, v->norm, v->norm_eps, x, gain, param_named(m, "norm.bias"));
+    Tensor *logits = op_linear(t, x, param_named(m, "head"), NULL); /* (B,T,V) */
+    tape_release(t, mark, &logits, 1);
+    return logits;
+}
+
+/* ---- state ---- */
+Status model_zero_state(Model *m)
+{
+    for (int i = 0; i < m->n_state; i++)
+        TRY(tensor_fill(m->dev, &m->state[i], 0.0));
+    return ST_OK;
+}
+
+enum { PIECE = 1 << 20 };
+
+static Status random_tensor(Dev *d, Tensor *x, uint64_t seed, uint32_t stream)
+{
+    int64_t n = tensor_size(x);
+    float *piece = malloc(PIECE * sizeof *piece);
+    Status st = piece != NULL ? ST_OK : FAIL(ST_OOM, "no memory for a piece of random state");
+    for (int64_t at = 0; st == ST_OK && at < n; at += PIECE) {
+        int64_t len = min64(PIECE, n - at);
+        rng_fill_uniform(piece, len, 0.02, seed, stream, (uint64_t)at);
+        st = dev_write_f32(d, x->buf, at, piece, len);
+    }
+    free(piece);
+    return st;
+}
+
+Status model_random_state(Model *m, uint64_t seed)
+{
+    for (int i = 0; i < m->n_state && !dev_is_dry(m->dev); i++)
+        TRY(random_tensor(m->dev, &m->state[i], seed, RNG_STATE + (uint32_t)i));
+    return ST_OK;
+}
+
+/* ---- learning ---- */
+Status model_zero_grads(Model *m)
+{
+    const Kernels *k = dev_kernels(m->dev);
+    for (int i = 0; i < m->n_params; i++)
+        TRY(k->fill(m->dev, tensor_size(&m->param[i].t), 0.0, m->param[i].t.grad.ptr));
+    return ST_OK;
+}
+
+static Status new_moments(Model *m, ModelParam *p)
+{
+    if (p->m.buf.ptr != NULL)
+        return ST_OK;
+    TRY(tensor_new(m->dev, &p->m, REAL, MEM_OPTIM, p->t.rank, p->t.dim));
+    TRY(tensor_new(m->dev, &p->v, REAL, MEM_OPTIM, p->t.rank, p->t.dim));
+    TRY(tensor_fill(m->dev, &p->m, 0.0));
+    return tensor_fill(m->dev, &p->v, 0.0);
+}
+
+Status model_moments(Model *m)
+{
+    for (int i = 0; i < m->n_params; i++)
+        TRY(new_moments(m, &m->param[i]));
+    return ST_OK;
+}
+
+/* Euclidean norm of all gradients together. */
+static Status grad_norm(Model *m, double *norm)
+{
+    double sum = 0;
+    TRY(tensor_fill(m->dev, &m->grad_norm, 0.0));
+    for (int i = 0; i < m->n_params; i++) {
+        const Tensor *t = &m->param[i].t;
+        TRY(dev_kernels(m->dev)->sumsq(m->dev, tensor_size(t), t->grad.ptr, m->grad_norm.buf.ptr));
+    }
+    TRY(dev_read_f64(m->dev, &sum, m->grad_norm.buf, 0, 1));
+    *norm = sqrt(sum);
+    return ST_OK;
+}
+
+Status model_adamw(Model *m, const Optim *o, int64_t step, double *norm)
+{
+    double length = 0;
+    CHECK(m->spec.grads && step >= 1);
+    TRY(model_moments(m));
+    TRY(grad_norm(m, &length));
+    if (!isfinite(length))
+        return FAIL(ST_NONFINITE, "the gradient norm is %g at step %lld", length, (long long)step);
+    double scale = o->clip > 0 && length > o->clip ? o->clip / length : 1.0;
+    for (int i = 0; i < m->n_params; i++) {
+        ModelParam *p = &m->param[i];
+        AdamW a = {.n = tensor_size(&p->t), .step = step, .lr = o->lr, .beta1 = o->beta1,
+                   .beta2 = o->beta2, .eps = o->eps, .decay = p->decay ? o->decay : 0.0,
+                   .grad_scale = scale, .w = p->t.buf.ptr, .m = p->m.buf.ptr, .v = p->v.buf.ptr,
+                   .grad = p->t.grad.ptr};
+        TRY(dev_kernels(m->dev)->adamw(m->dev, &a));
+    }
+    if (norm != NULL)
+        *norm = length;
+    return ST_OK;
+}

@@ -1,0 +1,99 @@
+/* profile.c - the named sweeps. A group reads like the flags that would ask for it.
+ *
+ * smoke is what CI runs; quick is `make bench` on a CPU: a sweep of about four minutes on two cores,
+ * then short trainings; full takes hours; paper has the sizes of the papers, for a GPU. */
+#include "bench/profile.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const ProfileGroup smoke[] = {
+    {"all", "layer", "fwd,train", "tiled,naive", "512,1024", 0, false},
+    {"all", "mix", "fwd", "tiled", "512", 0, false},
+    {"all", "layer", "prefill", "tiled", "4096", 0, false},
+    {"all", "layer", "decode", "tiled", "512", 0, false},
+    {NULL},
+};
+
+/* The million tokens of flash_linear is what the whole program is about: it always runs. */
+static const ProfileGroup quick[] = {
+    {"flash_linear", "layer", "prefill", "tiled", "1M", 120, true},
+    {"all", "layer", "fwd", "tiled,naive", "512..1M", 0, false},
+    {"all", "layer", "train", "tiled", "512..16k", 0, false},
+    {"all", "mix", "fwd", "tiled", "512..16k", 0, false},
+    {"all", "layer", "prefill", "tiled", "4k..1M", 0, false},
+    {"all", "layer", "decode", "tiled", "1k..1M", 0, false},
+    {NULL},
+};
+
+static const ProfileGroup full[] = {
+    {"flash_linear", "layer", "prefill", "tiled", "1M", 1200, true},
+    {"all", "layer", "fwd,bwd,train", "tiled,naive", "512..1M", 0, false},
+    {"all", "mix", "fwd,bwd", "tiled,naive", "512..1M", 0, false},
+    {"all", "layer", "prefill,decode", "tiled", "512..1M", 0, false},
+    {"all", "model", "fwd,train,decode", "tiled", "512..64k", 0, false},
+    {NULL},
+};
+
+static const ProfileGroup paper[] = {
+    {"all", "layer", "fwd,bwd,train", "tiled,naive", "512..1M", 0, false},
+    {"all", "model", "train", "tiled", "512..8k", 0, false},
+    {"all", "layer", "prefill,decode", "tiled", "512..1M", 0, false},
+    {NULL},
+};
+
+const Profile profile_table[] = {
+    {"smoke", "under a minute on 2 cores, small sizes", smoke, 64, 2, 1, 1, 2048, 5, 40, {0}},
+    {"quick", "512 to 1M tokens within ten minutes on 2 cores, with trainings", quick, 256, 4, 2, 1,
+     4096, 10, 210,
+     {.tokens = 1 << 20, .n = 256, .batch = 4, .time_limit = 150}},
+    {"full", "every level and pass, hours", full, 512, 8, 6, 1, 4096, 300, 0,
+     {.tokens = 1 << 24, .n = 512, .batch = 8, .time_limit = 7200}},
+    {"paper", "the papers' sizes, for a GPU", paper, 768, 12, 12, 1, 8192, 600, 0,
+     {.tokens = 1 << 26, .n = 512, .batch = 16, .time_limit = 36000}},
+    {NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, {0}},
+};
+
+ProfileNames profile_names(void)
+{
+    ProfileNames p = {{NULL}};
+    for (int i = 0; profile_table[i].name != NULL; i++) {
+        CHECK(i + 1 < COUNT(p.name));
+        p.name[i] = profile_table[i].name;
+    }
+    return p;
+}
+
+static Status group_of(const ProfileGroup *p, Group *g)
+{
+    VariantNames variants = variant_names();
+    *g = (Group){.time_limit = p->time_limit, .must = p->must};
+    TRY(parse_names(p->variants, "variant", variants.name, &g->variants));
+    TRY(parse_names(p->levels, "level", level_names, &g->levels));
+    TRY(parse_names(p->passes, "pass", pass_names, &g->passes));
+    TRY(parse_names(p->impls, "implementation", impl_names, &g->impls));
+    return parse_lengths(p->n, "--n", &g->n);
+}
+
+Status profile_apply(const char *name, Sweep *s)
+{
+    int index = 0;
+    ProfileNames names = profile_names();
+    TRY(parse_name(name, "profile", names.name, &index));
+    const Profile *p = &profile_table[index];
+    snprintf(s->profile, sizeof s->profile, "%s", p->name);
+    s->width = p->width;
+    s->heads = p->heads;
+    s->layers = p->layers;
+    s->batch = p->batch;
+    s->segment = p->segment;
+    s->time_limit = p->time_limit;
+    s->budget = p->budget;
+    s->training = p->training;
+    s->training.variants = UINT64_MAX;
+    for (s->n_groups = 0; p->groups[s->n_groups].variants != NULL; s->n_groups++) {
+        CHECK(s->n_groups < SWEEP_MAX_GROUPS);
+        TRY(group_of(&p->groups[s->n_groups], &s->group[s->n_groups]));
+    }
+    return ST_OK;
+}

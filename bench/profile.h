@@ -1,0 +1,34 @@
+/* profile.h - named sweeps as data. */
+#ifndef LONGMIX_PROFILE_H
+#define LONGMIX_PROFILE_H
+
+#include "bench/sweep.h"
+
+/* A group in the words of the command line. */
+typedef struct ProfileGroup {
+    const char *variants, *levels, *passes, *impls, *n; /* variants NULL ends the list */
+    double time_limit;                                  /* seconds a case; 0: the profile's */
+    bool must; /* never left out for the budget */
+} ProfileGroup;
+
+typedef struct Profile {
+    const char *name, *help; /* name NULL ends the table */
+    const ProfileGroup *groups;
+    int width, heads, layers;
+    int64_t batch, segment;
+    double time_limit, budget;
+    Training training; /* of all variants */
+} Profile;
+
+extern const Profile profile_table[];
+
+/* Names of the profiles, ending in NULL. */
+typedef struct ProfileNames {
+    const char *name[9];
+} ProfileNames;
+ProfileNames profile_names(void);
+
+/* Fills the sweep from a profile. ST_USAGE for an unknown name. */
+Status profile_apply(const char *name, Sweep *s);
+
+#endif

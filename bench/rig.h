@@ -1,0 +1,51 @@
+/* rig.h - a case, built and ready to be stepped: model, inputs, one step by level and pass. */
+#ifndef LONGMIX_RIG_H
+#define LONGMIX_RIG_H
+
+#include "bench/model.h"
+#include "report/row.h"
+
+/* What goes into a step: parts of the mixer (level mix), x (layer), or ids and targets (model). */
+typedef struct Input {
+    Tensor t[MIX_MAX_PARTS];
+} Input;
+
+enum { RIG_MAX_INPUTS = 64 };
+
+typedef struct Rig {
+    Case c;
+    Dev *dev;
+    Model m;
+    Timer *timer;
+    Input input[RIG_MAX_INPUTS];
+    int n_inputs;
+    int64_t step;   /* steps done: input step mod n_inputs is next */
+    Tensor dy;      /* gradient that a backward pass starts from; none for a loss */
+    Buf result;     /* of the last step: output or, after a backward pass, a gradient; borrowed */
+    int64_t n_result; /* numbers in it; 0: it was looked at already */
+    Cost work;      /* of the forward ops of the last step */
+    double *segment_seconds; /* prefill: of each segment in the last pass */
+    int64_t n_segments;
+} Rig;
+
+/* Says without building anything why a case cannot run: ST_UNSUPPORTED, ST_SHAPE. */
+Status rig_accepts(const Case *c);
+/* Builds the case with one input. A zero or half-built Rig is fine for rig_free. */
+Status rig_init(Rig *r, Dev *d, const Case *c);
+void rig_free(Rig *r);
+
+/* More inputs, so that they do not stay in a cache of so many bytes; as many as memory allows. */
+void rig_rotate(Rig *r, int64_t cache);
+
+/* Runs the step so often; *seconds: all of them, without what is not measured (drawing inputs, the
+ * forward pass of an isolated backward pass). On the dry device a prefill runs a few of its segments
+ * and counts the work of all. */
+Status rig_run(Rig *r, int steps, double *seconds);
+/* ST_NONFINITE if an end of the last result is not finite. */
+Status rig_check_finite(Rig *r);
+
+int64_t rig_tokens(const Rig *r);     /* of one step */
+Cost rig_cost(const Rig *r);          /* useful work of the last step, backward passes included */
+double rig_segment_slope(const Rig *r); /* prefill: change of a segment's time, first to last tenth */
+
+#endif

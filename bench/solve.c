@@ -1,0 +1,80 @@
+/* solve.c - exhaustive search over a few thousand shapes; see solve.h. */
+#include "bench/solve.h"
+
+#include <math.h>
+
+int64_t solve_count(const ModelSpec *s)
+{
+    BlockSlot slot[BLOCK_MAX_PARAMS];
+    const Variant *v = s->variant;
+    int n = block_params(v, &s->ctx, slot);
+    int64_t block = 0, end = 0;
+    for (int i = 0; i < n; i++) {
+        int64_t size = 1;
+        for (int j = 0; j < slot[i].slot.rank; j++)
+            size *= slot[i].slot.dim[j];
+        block += size;
+    }
+    if (s->vocab > 0 && v->norm != NORM_NONE && v->mixer_norm == NORM_PRE)
+        end = (v->norm == NORM_SCALE ? 1 : s->ctx.width) + (v->norm_bias ? s->ctx.width : 0);
+    return block * s->layers * v->blocks_per_layer + end;
+}
+
+static int heads_for(int width)
+{
+    int heads = (width + 16) / 32;
+    while (width % heads != 0 || width / heads % 2 != 0)
+        heads--;
+    return heads;
+}
+
+/* How far from the usual shape; smaller is better. */
+static double oddness(const ModelSpec *s, int ffn_default, int64_t params)
+{
+    double aspect = log((double)s->ctx.width / (64.0 * s->layers));
+    double stretch = log((double)s->ctx.ffn / ffn_default);
+    double missing = 1.0 - (double)solve_count(s) / (double)params;
+    return fabs(aspect) + 4 * fabs(stretch) + 20 * missing;
+}
+
+/* The largest channel width (a multiple of 8) with which the model still fits; 0: none. Counts are
+ * linear in it, so two of them tell. */
+static int largest_ffn(ModelSpec s, int64_t params)
+{
+    s.ctx.ffn = 8;
+    int64_t at8 = solve_count(&s);
+    s.ctx.ffn = 16;
+    int64_t per8 = solve_count(&s) - at8;
+    return at8 <= params ? (int)(8 * (1 + (params - at8) / per8)) : 0;
+}
+
+Status solve_size(ModelSpec *s, const char *set, int64_t params)
+{
+    ModelSpec best = *s;
+    double least = INFINITY;
+    for (int layers = 1; layers <= 48; layers++)
+        for (int width = 16; width <= 8192; width += 16) {
+            ModelSpec try = *s;
+            try.layers = layers;
+            try.ctx.width = width;
+            try.ctx.heads = heads_for(width);
+            try.ctx.ffn = 0;
+            TRY(mix_options(s->variant, set, &try.ctx));
+            int usual = try.ctx.ffn;
+            try.ctx.ffn = largest_ffn(try, params);
+            if (try.ctx.ffn < usual / 2)
+                break; /* wider ones leave even less */
+            if (try.ctx.ffn > 2 * usual)
+                continue;
+            double odd = oddness(&try, usual, params);
+            if (odd < least && (double)solve_count(&try) > 0.98 * (double)params) {
+                least = odd;
+                best = try;
+            }
+        }
+    if (isinf(least))
+        return FAIL(ST_USAGE, "no %s model has %lld parameters (try from 20000 up)", s->variant->name,
+                    (long long)params);
+    *s = best;
+    return ST_OK;
+}

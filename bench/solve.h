@@ -1,0 +1,18 @@
+/* solve.h - sizes that give every recipe the same number of parameters.
+ *
+ * Variants are compared at equal parameter counts, embedding and head left out. The solver picks
+ * depth, width (a multiple of 16) and channel width (of 8; E in the GAU family). */
+#ifndef LONGMIX_SOLVE_H
+#define LONGMIX_SOLVE_H
+
+#include "bench/model.h"
+
+/* Parameters of such a model without embedding and head, from the declarations alone. */
+int64_t solve_count(const ModelSpec *s);
+
+/* Fills layers, ctx.width, ctx.heads and ctx.ffn so that the count is at most `params` and within
+ * 2 % of it, as near as possible to the usual shape (width 64 per layer, head width 32, the
+ * recipe's own channel width). Fails: ST_USAGE when no size fits. */
+Status solve_size(ModelSpec *s, const char *set, int64_t params);
+
+#endif

@@ -1,0 +1,222 @@
+/* sweep.c - from groups of axes to cases. */
+#include "bench/sweep.h"
+
+#include "variants/template/mixer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+VariantNames variant_names(void)
+{
+    VariantNames v = {{NULL}};
+    for (int i = 0; variant_table[i] != NULL; i++) {
+        CHECK(i < SWEEP_MAX_VARIANTS);
+        v.name[i] = variant_table[i]->name;
+    }
+    return v;
+}
+
+static bool in(uint64_t mask, int bit)
+{
+    return (mask >> bit & 1) != 0;
+}
+
+/* ---- options of variants ---- */
+
+/* Does the variant have the option whose name begins the item "key=value"? */
+static bool knows(const Variant *v, const char *item, size_t key_len)
+{
+    for (const Option *o = v->mixer->options; o != NULL && o->name != NULL; o++)
+        if (strlen(o->name) == key_len && strncmp(o->name, item, key_len) == 0)
+            return true;
+    return false;
+}
+
+/* The items of a set that the variant knows. A shared --set may name options of several variants. */
+static void own_set(const Variant *v, const char *set, char *out, size_t size)
+{
+    size_t used = 0;
+    out[0] = '\0';
+    for (const char *at = set + strspn(set, " "); *at != '\0'; at += strspn(at, " ")) {
+        size_t len = strcspn(at, " "), key_len = strcspn(at, "= ");
+        if (knows(v, at, key_len) && used + len + 2 <= size)
+            used += (size_t)snprintf(out + used, size - used, "%s%.*s", used > 0 ? " " : "", (int)len,
+                                     at);
+        at += len;
+    }
+}
+
+static uint64_t all_variants(const Sweep *s)
+{
+    uint64_t mask = s->training.tokens > 0 ? s->training.variants : 0;
+    for (int i = 0; i < s->n_groups; i++)
+        mask |= s->group[i].variants;
+    return mask;
+}
+
+/* Every key must mean something to a variant of the sweep, every value must be allowed. */
+static Status check_set(const Sweep *s)
+{
+    uint64_t mask = all_variants(s);
+    for (const char *at = s->set + strspn(s->set, " "); *at != '\0'; at += strspn(at, " ")) {
+        size_t len = strcspn(at, " "), key_len = strcspn(at, "= ");
+        bool known = false;
+        for (int i = 0; variant_table[i] != NULL; i++)
+            known = known || (in(mask, i) && knows(variant_table[i], at, key_len));
+        if (!known)
+            return FAIL(ST_USAGE,
+                        "--set: no chosen variant has an option '%.*s'; `longmix list` shows them",
+                        (int)key_len, at);
+        at += len;
+    }
+    for (int i = 0; variant_table[i] != NULL; i++) {
+        MixCtx c = {.width = s->width, .heads = s->heads};
+        char own[sizeof s->set];
+        own_set(variant_table[i], s->set, own, sizeof own);
+        if (in(mask, i))
+            TRY(mix_options(variant_table[i], own, &c));
+    }
+    return ST_OK;
+}
+
+Status sweep_check(const Sweep *s)
+{
+    if (s->width % s->heads != 0)
+        return FAIL(ST_USAGE, "--heads %d does not divide --width %d", s->heads, s->width);
+    if (all_variants(s) == 0)
+        return FAIL(ST_USAGE, "no variant is chosen");
+    return check_set(s);
+}
+
+/* ---- points ---- */
+typedef struct Cases {
+    SweepCase *at;
+    int n, cap;
+} Cases;
+
+static bool has(const Cases *l, const Case *c)
+{
+    char key[ROW_KEY_SIZE], other[ROW_KEY_SIZE];
+    case_key(c, key, sizeof key);
+    for (int i = 0; i < l->n; i++) {
+        if (l->at[i].c.n != c->n || l->at[i].c.pass != c->pass)
+            continue;
+        case_key(&l->at[i].c, other, sizeof other);
+        if (strcmp(key, other) == 0)
+            return true;
+    }
+    return false;
+}
+
+static Status add(Cases *l, const Case *c, bool must)
+{
+    if (has(l, c))
+        return ST_OK;
+    if (l->n == l->cap) {
+        int cap = l->cap > 0 ? 2 * l->cap : 64;
+        SweepCase *grown = realloc(l->at, (size_t)cap * sizeof *grown);
+        if (grown == NULL)
+            return FAIL(ST_OOM, "no memory for %d points", cap);
+        l->at = grown;
+        l->cap = cap;
+    }
+    l->at[l->n++] = (SweepCase){*c, must};
+    return ST_OK;
+}
+
+static Case base_case(const Sweep *s, const Variant *v)
+{
+    Case c = {.width = s->width,
+              .heads = s->heads,
+              .layers = s->layers,
+              .batch = s->batch,
+              .segment = s->segment,
+              .threads = s->threads,
+              .causal = s->causal,
+              .hot = s->hot,
+              .seed = s->seed,
+              .time_limit = s->time_limit,
+              .mem_limit = s->mem_limit};
+    snprintf(c.variant, sizeof c.variant, "%s", v->name);
+    snprintf(c.backend, sizeof c.backend, "%s", s->backend);
+    snprintf(c.dtype, sizeof c.dtype, "%s", strcmp(s->backend, "ref") == 0 ? "f64" : "f32");
+    own_set(v, s->set, c.set, sizeof c.set);
+    return c;
+}
+
+/* Fields that do not matter for a case are fixed, so that equal cases have equal keys. */
+static Case settled(const Sweep *s, const Group *g, Case c)
+{
+    if (s->step_tokens > 0)
+        c.batch = max64(1, s->step_tokens / c.n);
+    if (c.pass != PASS_PREFILL)
+        c.segment = 0;
+    else
+        c.segment = min64(c.segment, c.n);
+    if (c.level != LEVEL_MODEL)
+        c.layers = 1;
+    if (g->time_limit > 0)
+        c.time_limit = g->time_limit;
+    return c;
+}
+
+static Status add_variant(Cases *l, const Sweep *s, const Group *g, const Variant *v)
+{
+    Case c = base_case(s, v);
+    bool naive = (v->mixer->caps & CAP_NAIVE) != 0 || g->asked;
+    for (int level = 0; level < LEVELS; level++)
+        for (int pass = 0; pass < PASSES; pass++)
+            for (int impl = 0; impl < IMPLS; impl++)
+                for (int i = 0; i < g->n.n; i++) {
+                    if (!in(g->levels, level) || !in(g->passes, pass) || !in(g->impls, impl) ||
+                        (impl == IMPL_NAIVE && !naive))
+                        continue;
+                    c.level = (Level)level;
+                    c.pass = (Pass)pass;
+                    c.impl = (Impl)impl;
+                    c.n = g->n.v[i];
+                    c.layers = s->layers;
+                    c.batch = s->batch;
+                    c.segment = s->segment;
+                    Case one = settled(s, g, c);
+                    TRY(add(l, &one, g->must));
+                }
+    return ST_OK;
+}
+
+Status sweep_cases(const Sweep *s, SweepCase **cases, int *n)
+{
+    Cases l = {0};
+    Status st = ST_OK;
+    for (int g = 0; g < s->n_groups; g++)
+        for (int v = 0; variant_table[v] != NULL && st == ST_OK; v++)
+            if (in(s->group[g].variants, v))
+                st = add_variant(&l, s, &s->group[g], variant_table[v]);
+    *cases = l.at;
+    *n = l.n;
+    return st;
+}
+
+Status sweep_trainings(const Sweep *s, SweepCase **cases, int *n)
+{
+    const Training *t = &s->training;
+    Cases l = {0};
+    Status st = ST_OK;
+    for (int v = 0; variant_table[v] != NULL && st == ST_OK; v++) {
+        Case c = base_case(s, variant_table[v]);
+        c.level = LEVEL_MODEL;
+        c.pass = PASS_TRAIN;
+        c.n = t->n;
+        c.batch = t->batch;
+        c.width = c.heads = c.layers = 0;
+        c.segment = 0;
+        c.hot = false;
+        c.time_limit = t->time_limit;
+        if (t->tokens > 0 && in(t->variants, v))
+            st = add(&l, &c, false);
+    }
+    *cases = l.at;
+    *n = l.n;
+    return st;
+}

@@ -1,0 +1,63 @@
+/* sweep.h - what a run is to measure: groups of axes, and the points that they span. */
+#ifndef LONGMIX_SWEEP_H
+#define LONGMIX_SWEEP_H
+
+#include "bench/parse.h"
+#include "report/row.h"
+
+enum { SWEEP_MAX_GROUPS = 12, SWEEP_MAX_VARIANTS = 64 };
+
+/* A product of axes. Sets are bit masks; bit i of variants is variant_table[i]. */
+typedef struct Group {
+    uint64_t variants, levels, passes, impls;
+    Lengths n;
+    double time_limit; /* seconds a case; 0: the sweep's */
+    bool must;         /* never left out for the budget */
+    bool asked; /* by the command line: combinations that do not exist become rows, too */
+} Group;
+
+/* The short trainings behind the quality part, at equal numbers of parameters; tokens 0: none. */
+typedef struct Training {
+    uint64_t variants;
+    int64_t tokens, n, batch; /* of the whole training; context; sequences a step */
+    double time_limit;
+} Training;
+
+typedef struct Sweep {
+    char profile[16], backend[8];
+    Group group[SWEEP_MAX_GROUPS];
+    int n_groups;
+    Training training;
+    int width, heads, layers;
+    int threads;        /* 0: as many as the machine allows */
+    int64_t batch;      /* sequences a step, unless: */
+    int64_t step_tokens; /* > 0: batch = max(1, step_tokens / n) */
+    int64_t segment;
+    int64_t mem_limit; /* bytes; 0: a share of what is free */
+    bool causal, hot, fresh, dry_run;
+    uint64_t seed;
+    char set[160];
+    double time_limit, budget; /* seconds a case; for all of them, 0: as long as it takes */
+    char out[512], data[512];
+} Sweep;
+
+/* Names of all variants in the order of variant_table, ending in NULL. */
+typedef struct VariantNames {
+    const char *name[SWEEP_MAX_VARIANTS + 1];
+} VariantNames;
+VariantNames variant_names(void);
+
+/* What the parts say only together: heads divide the width, --set is known to a variant. ST_USAGE. */
+Status sweep_check(const Sweep *s);
+
+/* The points, each once, in the order of the groups. threads and mem_limit must be resolved. The
+ * caller frees *cases. */
+typedef struct SweepCase {
+    Case c;
+    bool must;
+} SweepCase;
+Status sweep_cases(const Sweep *s, SweepCase **cases, int *n);
+/* The trainings as cases: level model, pass train, sizes 0, for they are solved. Free *cases. */
+Status sweep_trainings(const Sweep *s, SweepCase **cases, int *n);
+
+#endif

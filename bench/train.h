@@ -1,0 +1,23 @@
+/* train.h - training and examining language models: as a row of results and as commands. */
+#ifndef LONGMIX_TRAIN_H
+#define LONGMIX_TRAIN_H
+
+#include "bench/trainer.h"
+#include "report/row.h"
+
+/* What `make text` prepares, and every command that needs a text falls back on. */
+extern const char train_default_text[];
+
+/* Parameters (embedding and head apart) of the models that the quality rows compare. */
+enum { TRAIN_QUALITY_PARAMS = 400000 };
+
+/* Trains c->variant on the text for `tokens` tokens with context c->n and batch c->batch, sizes
+ * solved for TRAIN_QUALITY_PARAMS unless c->width is given, and fills a ROW_TRAIN with its curve,
+ * held-out bits per byte and the sizes that were chosen. A failure is the row's status. */
+void train_row(const Case *c, const char *data, int64_t tokens, Row *row);
+
+/* `longmix train` and `longmix eval`; return exit codes. */
+int train_main(int argc, char **argv);
+int eval_main(int argc, char **argv);
+
+#endif

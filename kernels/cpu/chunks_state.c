@@ -1,0 +1,143 @@
+/* chunks_state.c - mixed chunk attention that continues: finish the open chunk, run whole chunks,
+ * and keep the rows of the chunk that stays open. */
+#include "kernels/cpu/chunks.h"
+#include "kernels/cpu/rows.h"
+
+#include <omp.h>
+#include <string.h>
+
+/* Rows [row, row + n) of the call, which all belong to one chunk: its positions [first, first + n). */
+typedef struct Open {
+    const Chunks *a;
+    int64_t row, chunk_at; /* absolute position of the chunk's first row */
+    int first, n;
+    float *left, *keys, *right; /* (B,n,left), (B) packed keys, (threads, S + C, NR) */
+} Open;
+
+static bool closes(const Open *r)
+{
+    return r->first + r->n == r->a->chunk;
+}
+
+/* Keys and values of the rows go into the buffers of batch row b. */
+static void append(const Open *r, int64_t b)
+{
+    const Chunks *a = r->a;
+    int64_t from = b * a->len + r->row, to = b * a->chunk + r->first;
+    memcpy((float *)a->keys + to * a->s, (const float *)a->kq + from * a->s,
+           (size_t)r->n * (size_t)a->s * sizeof(float));
+    memcpy((float *)a->vals + to * a->e, (const float *)a->v + from * a->e,
+           (size_t)r->n * (size_t)a->e * sizeof(float));
+}
+
+/* The rows against the whole buffer. */
+static Span span_of(const Open *r, int64_t b)
+{
+    const Chunks *a = r->a;
+    int64_t from = b * a->len + r->row;
+    return (Span){
+        .first = r->first,
+        .n = r->n,
+        .keys = keys_from(a, b, r->chunk_at, r->first + r->n),
+        .c = (float)chunks_factor(a, b, r->chunk_at / a->chunk),
+        .qq = (const float *)a->qq + from * a->s,
+        .ql = (const float *)a->ql + from * a->s,
+        .kpack = r->keys + (size_t)b * chunks_keys(a),
+        .v = (const float *)a->vals + b * a->chunk * a->e,
+        .left = r->left + b * r->n * chunks_left(a),
+        .o = (float *)a->o + from * a->e,
+    };
+}
+
+/* part += kl' v of the new rows; a chunk that closes moves part into sum. Columns [j, j + NR),
+ * whose values lie packed behind M. */
+static void gather(const Open *r, const Span *s, int64_t b, int j, const float *right)
+{
+    const Chunks *a = r->a;
+    int n = min_int(NR, a->e - j), valid = keys_from(a, b, r->chunk_at + r->first, r->n);
+    float *part = (float *)a->part + b * a->s * a->e + j;
+    float *sum = (float *)a->sum + b * a->s * a->e + j;
+    int64_t from = b * a->len + r->row;
+    CPU(tile_mm)(a->s, n, valid, a_cols((const float *)a->kl + from * a->s, a->s),
+                 (TileB){right + (int64_t)(a->s + s->first) * NR, NR, 0}, part, a->e, TILE_ADD);
+    for (int p = 0; closes(r) && p < a->s; p++) {
+        row_add(sum + (int64_t)p * a->e, part + (int64_t)p * a->e, n);
+        memset(part + (int64_t)p * a->e, 0, (size_t)n * sizeof *part);
+    }
+}
+
+static void panel(const Open *r, int64_t b, int j)
+{
+    const Chunks *a = r->a;
+    Span s = span_of(r, b);
+    float *right = r->right + (size_t)omp_get_thread_num() * (size_t)(a->s + a->chunk) * NR;
+    if (s.c != 0.0f)
+        CPU(pack_rows)(NR, a->s, min_int(NR, a->e - j),
+                       (const float *)a->sum + b * a->s * a->e + j, a->e, 1.0f, right);
+    CPU(chunks_out)(a, &s, j, right, NULL);
+    gather(r, &s, b, j, right);
+}
+
+static void block(const Open *r)
+{
+    const Chunks *a = r->a;
+    int64_t work = a->batch * (r->n + a->s) * (r->first + r->n + a->s);
+#pragma omp parallel if (work > PARALLEL_FROM)
+    {
+#pragma omp for
+        for (int64_t b = 0; b < a->batch; b++)
+            append(r, b);
+#pragma omp for collapse(2)
+        for (int64_t b = 0; b < a->batch; b++)
+            for (int j = 0; j < r->first + r->n; j += KEY_BLOCK) {
+                Span s = span_of(r, b);
+                if (j < s.keys)
+                    CPU(pack_cols)(NR, a->s, min_int(KEY_BLOCK, s.keys - j),
+                                   (const float *)a->keys + (b * a->chunk + j) * a->s, a->s,
+                                   (float)a->local_scale, (float *)s.kpack + (int64_t)j * a->s);
+            }
+#pragma omp for collapse(2)
+        for (int64_t b = 0; b < a->batch; b++)
+            for (int i = 0; i < r->n; i += QUERY_BLOCK) {
+                Span s = span_of(r, b);
+                CPU(chunks_scores)(a, &s, i, min_int(i + QUERY_BLOCK, r->n));
+            }
+#pragma omp for collapse(2)
+        for (int64_t b = 0; b < a->batch; b++)
+            for (int j = 0; j < a->e; j += NR)
+                panel(r, b, j);
+    }
+}
+
+/* n rows of one chunk, from `row` of the call on. */
+static Status open_rows(Dev *d, const Chunks *a, int64_t row, int64_t n)
+{
+    int64_t first = (a->pos + row) % a->chunk;
+    Open r = {a, row, a->pos + row - first, (int)first, (int)n, NULL, NULL, NULL};
+    size_t left = (size_t)(a->batch * n * chunks_left(a));
+    size_t keys = (size_t)a->batch * chunks_keys(a);
+    size_t right = (size_t)omp_get_max_threads() * (size_t)(a->s + a->chunk) * NR;
+    void *scratch;
+    if (n == 0)
+        return ST_OK;
+    TRY(dev_scratch(d, (left + keys + right) * sizeof(float), &scratch));
+    r.left = scratch;
+    r.keys = r.left + left;
+    r.right = r.keys + keys;
+    block(&r);
+    return ST_OK;
+}
+
+Status CPU(chunks_resume)(Dev *d, const Chunks *a)
+{
+    int64_t open = a->pos % a->chunk;
+    int64_t head = open == 0 ? 0 : min64(a->len, a->chunk - open);
+    int64_t body = (a->len - head) / a->chunk * a->chunk;
+    CHECK(a->causal && a->part != NULL && a->keys != NULL && a->vals != NULL);
+    if (a->len == 1)
+        return CPU(chunks_decode)(d, a);
+    TRY(open_rows(d, a, 0, head));
+    if (body > 0)
+        TRY(CPU(chunks_run)(d, a, head, body));
+    return open_rows(d, a, head + body, a->len - head - body);
+}

@@ -1,0 +1,49 @@
+/* cpu.h - what the files of this folder share: the kernels of one instruction set, by name.
+ *
+ * Every file but host_*.c is compiled once per instruction set; CPU(name) keeps the copies apart.
+ * Work is cut by shape, never by the number of threads, and every sum has one fixed order, so all
+ * results are the same bits for any number of threads. */
+#ifndef LONGMIX_CPU_CPU_H
+#define LONGMIX_CPU_CPU_H
+
+#include "kernels/cpu/exp.h"
+#include "kernels/cpu/tile.h"
+#include "kernels/cpu/vec.h"
+#include "kernels/kernels.h"
+
+/* Less work than this (multiply-adds, or floats moved) is not worth waking other threads. */
+enum { PARALLEL_FROM = 1 << 16 };
+
+extern const Kernels CPU(kernels);
+
+Status CPU(gemm)(Dev *d, const Gemm *a);
+/* The same with scratch of the caller's: CPU(gemm_scratch)(a) floats, 64-byte aligned. */
+size_t CPU(gemm_scratch)(const Gemm *a);
+void CPU(gemm_in)(const Gemm *a, float *scratch);
+/* At most SKINNY rows of A, not transposed: reads B in place, at the speed of memory. */
+enum { SKINNY = 8 };
+void CPU(gemm_skinny)(const Gemm *a);
+Status CPU(attn_fwd)(Dev *d, const Attn *a);
+Status CPU(attn_bwd)(Dev *d, const Attn *a);
+Status CPU(chunks_fwd)(Dev *d, const Chunks *a);
+Status CPU(chunks_bwd)(Dev *d, const Chunks *a);
+Status CPU(norm_fwd)(Dev *d, const Norm *a);
+Status CPU(norm_bwd)(Dev *d, const Norm *a);
+Status CPU(gate_fwd)(Dev *d, const Gate *a);
+Status CPU(gate_bwd)(Dev *d, const Gate *a);
+Status CPU(affine_fwd)(Dev *d, const Affine *a);
+Status CPU(affine_bwd)(Dev *d, const Affine *a);
+Status CPU(rope)(Dev *d, const Rope *a);
+Status CPU(embed_fwd)(Dev *d, const Embed *a);
+Status CPU(embed_bwd)(Dev *d, const Embed *a);
+Status CPU(xent_fwd)(Dev *d, const Xent *a);
+Status CPU(xent_bwd)(Dev *d, const Xent *a);
+Status CPU(copy)(Dev *d, const Copy *a);
+Status CPU(add)(Dev *d, int64_t n, const void *a, const void *b, void *y);
+Status CPU(colsum)(Dev *d, int64_t rows, int64_t width, const void *x, void *y);
+Status CPU(fill)(Dev *d, int64_t n, double value, void *y);
+Status CPU(sum)(Dev *d, int64_t n, double scale, const void *x, void *y);
+Status CPU(sumsq)(Dev *d, int64_t n, const void *x, void *y);
+Status CPU(adamw)(Dev *d, const AdamW *a);
+
+#endif

@@ -1,0 +1,137 @@
+/* vec.h - width-generic float vectors: the same source is compiled once per instruction set.
+ *
+ * CPU_ISA is base, avx2 or avx512 (set by the Makefile); CPU(name) is the name of that build's copy
+ * of a function that other files of the folder call. Vectors hold VW floats; loads and stores need
+ * no alignment. No intrinsics but max, min and masked access: GCC vector extensions do the rest. */
+#ifndef LONGMIX_CPU_VEC_H
+#define LONGMIX_CPU_VEC_H
+
+#include <immintrin.h>
+#include <stdint.h>
+
+#define CPU_JOIN_(name, isa) name##_##isa
+#define CPU_JOIN(name, isa)  CPU_JOIN_(name, isa)
+#define CPU(name)            CPU_JOIN(name, CPU_ISA)
+
+#if defined __AVX512F__
+enum { VW = 16 };
+#elif defined __AVX2__
+enum { VW = 8 };
+#else
+enum { VW = 4 };
+#endif
+
+typedef float vf __attribute__((vector_size(4 * VW)));
+typedef int32_t vi __attribute__((vector_size(4 * VW)));
+typedef float vf_u __attribute__((vector_size(4 * VW), aligned(4), may_alias));
+
+static inline vf vload(const float *p)
+{
+    return *(const vf_u *)p;
+}
+static inline void vstore(float *p, vf x)
+{
+    *(vf_u *)p = x;
+}
+static inline vf vset(float x)
+{
+    return x - (vf){0}; /* x - 0 is x for every x, -0 too, so no subtraction is left of it */
+}
+
+/* m ? a : b, lane by lane; m is all ones or all zeros per lane, as comparisons give it. */
+static inline vf vselect(vi m, vf a, vf b)
+{
+    return (vf)(((vi)a & m) | ((vi)b & ~m));
+}
+
+/* a > b ? a : b and a < b ? a : b: the second operand where one is not a number. */
+#if defined __AVX512F__
+static inline vf vmax(vf a, vf b)
+{
+    return (vf)_mm512_max_ps((__m512)a, (__m512)b);
+}
+static inline vf vmin(vf a, vf b)
+{
+    return (vf)_mm512_min_ps((__m512)a, (__m512)b);
+}
+/* The first n (0..VW) floats at p, zeros behind them; nothing beyond p[n-1] is touched. */
+static inline vf vload_n(const float *p, int n)
+{
+    return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+}
+static inline void vstore_n(float *p, vf x, int n)
+{
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)x);
+}
+#elif defined __AVX2__
+static inline vf vmax(vf a, vf b)
+{
+    return (vf)_mm256_max_ps((__m256)a, (__m256)b);
+}
+static inline vf vmin(vf a, vf b)
+{
+    return (vf)_mm256_min_ps((__m256)a, (__m256)b);
+}
+static inline __m256i vmask_n(int n)
+{
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+static inline vf vload_n(const float *p, int n)
+{
+    return (vf)_mm256_maskload_ps(p, vmask_n(n));
+}
+static inline void vstore_n(float *p, vf x, int n)
+{
+    _mm256_maskstore_ps(p, vmask_n(n), (__m256)x);
+}
+#else
+static inline vf vmax(vf a, vf b)
+{
+    return (vf)_mm_max_ps((__m128)a, (__m128)b);
+}
+static inline vf vmin(vf a, vf b)
+{
+    return (vf)_mm_min_ps((__m128)a, (__m128)b);
+}
+static inline vf vload_n(const float *p, int n)
+{
+    float t[VW] = {0};
+    for (int i = 0; i < n; i++)
+        t[i] = p[i];
+    return vload(t);
+}
+static inline void vstore_n(float *p, vf x, int n)
+{
+    for (int i = 0; i < n; i++)
+        p[i] = x[i];
+}
+#endif
+
+/* 0, 1, ... VW - 1. */
+static inline vi viota(void)
+{
+    static const int32_t lane[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    vi x;
+    __builtin_memcpy(&x, lane, sizeof x);
+    return x;
+}
+
+/* Sums and maxima of the lanes, in one fixed order. */
+static inline float vsum(vf x)
+{
+    float s[VW];
+    vstore(s, x);
+    for (int w = VW / 2; w > 0; w /= 2)
+        for (int i = 0; i < w; i++)
+            s[i] += s[i + w];
+    return s[0];
+}
+static inline float vmax1(vf x)
+{
+    float m = x[0];
+    for (int i = 1; i < VW; i++)
+        m = x[i] > m ? x[i] : m;
+    return m;
+}
+
+#endif

@@ -1,0 +1,107 @@
+/* device.h - one compute device: memory, clock, random numbers, and the kernels it brings.
+ *
+ * All work is queued on the device's one stream and may still be running when a call returns; only
+ * dev_sync, dev_read and timer_stop wait for it (the host backends do everything at once).
+ * Backends: "ref" (float64, naive loops, the definition), "dry" (counts memory and work, computes
+ * nothing), "cpu" (float32, tiled, threaded), "cuda" (a plugin opened with dlopen). */
+#ifndef LONGMIX_DEVICE_H
+#define LONGMIX_DEVICE_H
+
+#include "kernels/base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct Dev Dev;         /* an open device */
+typedef struct Timer Timer;     /* a pair of marks on the stream */
+typedef struct Kernels Kernels; /* kernels.h: the table of raw kernels of a backend */
+
+/* What memory is for. The first five are the same on every backend for the same case. */
+typedef enum MemTag {
+    MEM_PARAM, /* weights */
+    MEM_GRAD,  /* gradients of weights */
+    MEM_OPTIM, /* optimiser moments */
+    MEM_ACT,   /* activations and their gradients */
+    MEM_STATE, /* carried state: caches, running sums */
+    MEM_INPUT, /* inputs the harness feeds: tokens, random activations, rotation copies */
+    MEM_WORK,  /* scratch of kernels: the backend's own business, reported beside the others */
+    MEM_TAGS
+} MemTag;
+extern const char *const mem_tag_names[MEM_TAGS];
+
+/* Device memory. Plain value; whoever got it from dev_alloc frees it. */
+typedef struct Buf {
+    void *ptr; /* address on the device; the host may follow it on "ref" and "cpu" only */
+    size_t size;
+    MemTag tag;
+} Buf;
+
+/* Bytes asked for through dev_alloc, before any rounding. peak[i] is the peak of tag i alone;
+ * peak_counted is the peak of the sum of all tags but MEM_WORK. */
+typedef struct MemUse {
+    size_t live[MEM_TAGS], peak[MEM_TAGS];
+    size_t live_counted, peak_counted;
+    int64_t n_allocs;  /* calls of dev_alloc */
+    int64_t n_backend; /* of which the backend was asked (the rest came from the free lists) */
+} MemUse;
+
+/* backend: a name from the list above; index: which GPU. ST_USAGE for an unknown name, ST_DEVICE
+ * with the reason where the backend cannot be had here. mem_limit: bytes, 0 for none. */
+Status dev_open(Dev **out, const char *backend, int index, size_t mem_limit);
+void dev_close(Dev *d); /* CHECKs that nothing is still allocated; NULL is fine */
+const char *dev_name(const Dev *d);
+const Kernels *dev_kernels(const Dev *d);
+size_t dev_real(const Dev *d); /* bytes of one real number: 8 on ref, else 4 */
+bool dev_is_dry(const Dev *d); /* nothing is computed: do not look at values */
+
+/* Memory. dev_alloc leaves *out zero on failure. Freed blocks are kept on free lists by size, so a
+ * step allocates nothing from the system after the first one. */
+Status dev_alloc(Dev *d, size_t size, MemTag tag, Buf *out);
+void dev_free(Dev *d, Buf *b); /* a zero Buf is fine; *b becomes zero */
+/* Scratch that stays until the next dev_scratch or dev_close; grows, never shrinks. For kernels. */
+Status dev_scratch(Dev *d, size_t size, void **out);
+MemUse dev_mem(const Dev *d);
+void dev_mem_reset_peak(Dev *d);
+/* Tests: the n-th dev_alloc from now fails with ST_OOM (0: never). */
+void dev_fail_alloc(Dev *d, int64_t n);
+
+Status dev_write(Dev *d, Buf dst, const void *src, size_t size); /* host -> device, waits */
+Status dev_read(Dev *d, void *dst, Buf src, size_t size);        /* device -> host, waits */
+Status dev_sync(Dev *d);
+
+/* Reals as the host sees them, whatever the device stores: n elements from element `at`. */
+Status dev_write_f32(Dev *d, Buf dst, int64_t at, const float *src, int64_t n);
+Status dev_write_f64(Dev *d, Buf dst, int64_t at, const double *src, int64_t n);
+Status dev_read_f64(Dev *d, double *dst, Buf src, int64_t at, int64_t n);
+
+Status timer_new(Dev *d, Timer **out);
+void timer_free(Timer *t); /* NULL is fine */
+Status timer_start(Timer *t);
+Status timer_stop(Timer *t, double *seconds); /* waits for the second mark */
+
+/* Work done by the ref backend, counted by its loops as they run: multiply-adds times two. */
+double dev_counted_flops(const Dev *d);
+void dev_count_flops(Dev *d, double flops);
+
+/* What a backend implements; dev_* above add accounting, argument checks and error text, once. */
+typedef struct Backend {
+    const char *name;
+    size_t real; /* bytes of one real number */
+    bool dry;
+    const Kernels *(*open)(int index, void **ctx, Status *st); /* NULL and *st on failure */
+    void (*close)(void *ctx);
+    void *(*alloc)(void *ctx, size_t size); /* NULL: out of memory */
+    void (*free)(void *ctx, void *ptr, size_t size);
+    Status (*copy)(void *ctx, void *dst, const void *src, size_t size); /* either side may be host */
+    Status (*sync)(void *ctx);
+    double (*now)(void *ctx); /* seconds, after all queued work */
+} Backend;
+
+/* The backends built in, ending in NULL. A plugin's table is added by dev_open. */
+extern const Backend *const backend_table[];
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,202 @@
+/* kernels.h - the table of raw kernels: the one seam between ops and backends.
+ *
+ * A kernel takes a plain struct of sizes and device pointers. "real" is float on cpu and cuda and
+ * double on ref; ids and lengths are int32_t. All arrays are row-major; `..._row` is the distance
+ * between neighbouring rows (positions) in elements, so that heads and caches need no copies.
+ * Kernels named *_bwd ADD into the gradients they are given; a NULL gradient is not wanted.
+ * Every kernel gives the same bits for any number of threads. A NULL entry of a table means that
+ * the backend does not have the kernel: ops turn that into ST_UNSUPPORTED with its name.
+ * Scratch comes from dev_scratch; kernels allocate nothing else. */
+#ifndef LONGMIX_KERNELS_H
+#define LONGMIX_KERNELS_H
+
+#include "kernels/device.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* C (m,n) = alpha op(A) (m,k) op(B) (k,n) + beta C [+ bias (n) to every row].
+ * ta: A is stored (k,m); tb: B is stored (n,k). beta is 0 or 1; with 0, C may hold garbage. */
+typedef struct Gemm {
+    int64_t m, n, k;
+    bool ta, tb;
+    double alpha, beta;
+    const void *a, *b, *bias; /* bias may be NULL */
+    void *c;
+    int64_t lda, ldb, ldc;
+} Gemm;
+
+/* Pairwise attention of H heads, flash style: no q_len x k_len matrix in memory unless `naive`.
+ *   softmax: o_i = sum_j softmax_j(scale q_i.k_j) v_j                  (Vaswani 2017, eq. 1)
+ *   relu2:   o_i = post_i sum_j relu(scale q_i.k_j)^2 v_j              (Hua 2022, section 2)
+ * over the visible keys: j < k_len, j < lens[b] if lens, and j <= q_pos + i if causal. post_i is
+ * post, divided by the number of visible keys if post_rows. A row that sees no key gives zeros.
+ * q (B,q_len,H,d), k (B,k_len,H,d), v (B,k_len,H,dv), o (B,q_len,H,dv); batch b of k begins at
+ * b * k_batch elements (caches are longer than k_len), likewise v; q and o are dense batches of
+ * q_len rows. lse (B,H,q_len): log-sum-exp of the scaled scores (softmax only; -inf for empty rows);
+ * written by fwd when not NULL, read by bwd. */
+typedef enum AttnKind { ATTN_SOFTMAX, ATTN_RELU2 } AttnKind;
+typedef struct Attn {
+    AttnKind kind;
+    bool naive; /* materialise the matrix, as the papers' baselines ran */
+    bool causal, post_rows;
+    int64_t batch, q_len, k_len, q_pos;
+    int heads, d, dv;
+    double scale, post;
+    const int32_t *lens; /* (B) valid keys per row of the batch; NULL: all */
+    const void *q, *k, *v;
+    int64_t q_row, k_row, v_row, o_row, k_batch, v_batch;
+    void *o, *lse;
+    const void *d_o; /* bwd: gradient of o (o_row), and o itself is read */
+    void *dq, *dk, *dv_; /* bwd: laid out as q, k, v */
+} Attn;
+
+/* Mixed chunk attention of FLASH (Hua 2022, section 3.2), one head, chunks of C positions:
+ *   o_i = local_post sum_{j in chunk(i), visible} relu(local_scale qq_i.kq_j)^2 v_j
+ *         + ql_i M_g,   M_g = c_g sum_h kl_h' v_h
+ * causal: visible j <= i, h runs over the chunks before chunk g = i / C,
+ *         c_g = lin_scale / (lin_mean ? g : 1), and 0 for g = 0;
+ * bidirectional: all valid j of the chunk, h over all valid positions,
+ *         c = lin_scale / (lin_mean ? number of chunks with a valid position : 1).
+ * qq, kq, ql, kl (B,T,S), v, o (B,T,E), dense. lens as in Attn.
+ * With state (causal only, forward only) the call continues at absolute position pos:
+ *   sum (B,S,E) over finished chunks, part (B,S,E) over the open chunk,
+ *   keys (B,C,S) and vals (B,C,E) the rows of the open chunk so far (pos mod C of them).
+ * All four are read and updated in place; len rows may cross any number of chunk ends. */
+typedef struct Chunks {
+    int64_t batch, len, pos;
+    int chunk, s, e;
+    bool causal, lin_mean;
+    double local_scale, local_post, lin_scale;
+    const int32_t *lens;
+    const void *qq, *kq, *ql, *kl, *v;
+    void *o;
+    void *sum, *part, *keys, *vals; /* state, or all NULL */
+    const void *d_o;
+    void *dqq, *dkq, *dql, *dkl, *dv;
+} Chunks;
+
+/* y = (x - mean) * rstd * gain + bias over the last dimension.
+ *   layer: mean and variance of the row; rms: mean = 0, mean square; scale: as rms, gain is one
+ *   number for all columns (ScaleNorm). rstd = 1 / sqrt(var + eps). gain, bias may be NULL.
+ * stats (rows,2): mean and rstd, written by fwd when not NULL, read by bwd. */
+typedef enum NormKind { NORM_NONE, NORM_LAYER, NORM_RMS, NORM_SCALE } NormKind;
+typedef struct Norm {
+    NormKind kind;
+    int64_t rows;
+    int width;
+    double eps;
+    const void *x, *gain, *bias;
+    void *y, *stats;
+    const void *dy;
+    void *dx, *dgain, *dbias;
+} Norm;
+
+/* y = f(a) * b elementwise over n numbers; b NULL: y = f(a). GELU is the tanh form. */
+typedef enum Act { ACT_NONE, ACT_RELU, ACT_RELU2, ACT_SILU, ACT_GELU, ACT_SIGMOID } Act;
+typedef struct Gate {
+    Act act;
+    int64_t n;
+    const void *a, *b;
+    void *y;
+    const void *dy;
+    void *da, *db;
+} Gate;
+
+/* y = x * gain + bias over rows of `width` (OffsetScale of GAU; gain or bias may be NULL). */
+typedef struct Affine {
+    int64_t rows;
+    int width;
+    const void *x, *gain, *bias;
+    void *y;
+    const void *dy;
+    void *dx, *dgain, *dbias;
+} Affine;
+
+/* Rotary positions: pairs of the first `rot` of d columns of every head turn by
+ * t * base^(-2 i / rot), t = pos + row mod len. half: pair i is (i, i + rot/2); else (2i, 2i + 1).
+ * inverse turns back (the backward pass). y = turned x, or y += it when `add`. x, y (B*T, H, d). */
+typedef struct Rope {
+    int64_t rows, len, pos;
+    int heads, d, rot;
+    double base;
+    bool half, inverse, add;
+    const void *x;
+    void *y;
+} Rope;
+
+/* y (rows,width) = table[ids[row]]; bwd: dtable[ids[row]] += dy[row] in row order. */
+typedef struct Embed {
+    int64_t rows;
+    int width, vocab;
+    const int32_t *ids;
+    const void *table;
+    void *y;
+    const void *dy;
+    void *dtable;
+} Embed;
+
+/* nll[r] = logsumexp(logits[r]) - logits[r][target[r]]; target < 0: 0, the row does not count.
+ * bwd: dlogits[r] += weight * dloss[0] * (softmax(logits[r]) - onehot) for rows that count. */
+typedef struct Xent {
+    int64_t rows;
+    int vocab;
+    const void *logits;
+    const int32_t *target;
+    void *nll;
+    double weight;
+    const void *dloss;
+    void *dlogits;
+} Xent;
+
+/* dst[r * dst_row + c] = src[r * src_row + c] (add: +=), r < rows, c < width, for `batch` matrices
+ * that begin dst_batch and src_batch elements apart. */
+typedef struct Copy {
+    int64_t batch, rows, width;
+    const void *src;
+    void *dst;
+    int64_t src_row, dst_row, src_batch, dst_batch;
+    bool add;
+} Copy;
+
+/* One step of AdamW with decoupled decay (Loshchilov 2019). step counts from 1. */
+typedef struct AdamW {
+    int64_t n, step;
+    double lr, beta1, beta2, eps, decay;
+    double grad_scale; /* gradients are multiplied by it first (clipping) */
+    void *w, *m, *v;
+    const void *grad;
+} AdamW;
+
+struct Kernels {
+    const char *isa; /* what the table was compiled for: "avx2", "sm_90", ... */
+    Status (*gemm)(Dev *d, const Gemm *a);
+    Status (*attn_fwd)(Dev *d, const Attn *a);
+    Status (*attn_bwd)(Dev *d, const Attn *a);
+    Status (*chunks_fwd)(Dev *d, const Chunks *a);
+    Status (*chunks_bwd)(Dev *d, const Chunks *a); /* whole sequence from position 0, no state */
+    Status (*norm_fwd)(Dev *d, const Norm *a);
+    Status (*norm_bwd)(Dev *d, const Norm *a);
+    Status (*gate_fwd)(Dev *d, const Gate *a);
+    Status (*gate_bwd)(Dev *d, const Gate *a);
+    Status (*affine_fwd)(Dev *d, const Affine *a);
+    Status (*affine_bwd)(Dev *d, const Affine *a);
+    Status (*rope)(Dev *d, const Rope *a);
+    Status (*embed_fwd)(Dev *d, const Embed *a);
+    Status (*embed_bwd)(Dev *d, const Embed *a);
+    Status (*xent_fwd)(Dev *d, const Xent *a);
+    Status (*xent_bwd)(Dev *d, const Xent *a);
+    Status (*copy)(Dev *d, const Copy *a);
+    Status (*add)(Dev *d, int64_t n, const void *a, const void *b, void *y); /* y = a + b; y may be a */
+    Status (*colsum)(Dev *d, int64_t rows, int64_t width, const void *x, void *y); /* y += sums */
+    Status (*fill)(Dev *d, int64_t n, double value, void *y);
+    Status (*sum)(Dev *d, int64_t n, double scale, const void *x, void *y); /* y[0] = scale * sum */
+    Status (*sumsq)(Dev *d, int64_t n, const void *x, void *y); /* y[0] += sum of squares */
+    Status (*adamw)(Dev *d, const AdamW *a);
+};
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,75 @@
+/* ops.h - the operations that variants are written with. B batch, T positions, D width.
+ *
+ * All tensors are dense; heads are slices of the last dimension, so nothing is ever transposed. */
+#ifndef LONGMIX_OPS_H
+#define LONGMIX_OPS_H
+
+#include "kernels/tape.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* x (..,K), w (K,N), bias (N) or NULL -> (..,N) = x w + bias. */
+Tensor *op_linear(Tape *t, Tensor *x, Tensor *w, Tensor *bias);
+
+/* f(x), and f(a) * b (a gated linear unit with the gate a). Same shapes. */
+Tensor *op_act(Tape *t, Act f, Tensor *x);
+Tensor *op_gate(Tape *t, Act f, Tensor *a, Tensor *b);
+Tensor *op_add(Tape *t, Tensor *a, Tensor *b);
+
+/* x (..,W) * gain (W) + bias (W); either may be NULL. */
+Tensor *op_affine(Tape *t, Tensor *x, Tensor *gain, Tensor *bias);
+
+/* Normalises the last dimension; see Norm in kernels.h. NORM_NONE returns x. */
+Tensor *op_norm(Tape *t, NormKind kind, double eps, Tensor *x, Tensor *gain, Tensor *bias);
+
+/* Rotary positions on x (B,T,H*d). Row t of every sequence is position pos + t. */
+typedef struct RopeOpt {
+    int64_t pos;
+    int heads;
+    int rot; /* columns of a head that turn; even; 0: all */
+    double base;
+    bool half; /* pairs (i, i + rot/2); otherwise (2i, 2i + 1) */
+} RopeOpt;
+Tensor *op_rope(Tape *t, Tensor *x, RopeOpt o);
+
+/* table (V,D), ids (B,T) -> (B,T,D). */
+Tensor *op_embed(Tape *t, Tensor *table, Tensor *ids);
+
+/* q (B,Tq,H*d), k (B,Tk,H*d), v (B,Tk,H*dv) -> (B,Tq,H*dv); see Attn in kernels.h. k and v may be
+ * caches longer than k_len (then without gradients). k_len 0: all rows of k. lens (B) or NULL. */
+typedef struct AttendOpt {
+    AttnKind kind;
+    bool naive, causal, post_rows;
+    int heads;
+    int64_t q_pos, k_len;
+    double scale, post;
+} AttendOpt;
+Tensor *op_attend(Tape *t, Tensor *q, Tensor *k, Tensor *v, Tensor *lens, AttendOpt o);
+
+/* FLASH mixed chunk attention: qq, kq, ql, kl (B,T,S), v (B,T,E) -> (B,T,E); see Chunks in
+ * kernels.h. state: four tensors {sum, part, keys, vals} updated in place, or NULL. */
+typedef struct ChunksOpt {
+    int chunk;
+    bool causal, lin_mean;
+    int64_t pos;
+    double local_scale, local_post, lin_scale;
+} ChunksOpt;
+Tensor *op_chunks(Tape *t, Tensor *const qk[4], Tensor *v, Tensor *lens, Tensor *const state[4],
+                  ChunksOpt o);
+
+/* Writes rows (B,n,W) into cache (B,cap,W) at positions at .. at + n - 1. Without gradients only. */
+void op_append(Tape *t, Tensor *cache, Tensor *rows, int64_t at);
+
+/* Mean over the targets >= 0 of the negative log-likelihood in nats: logits (..,V), target (..)
+ * I32, `counted` of them >= 0 -> (1). nll, if not NULL, becomes the (rows) tensor of every row's. */
+Tensor *op_cross_entropy(Tape *t, Tensor *logits, Tensor *target, int64_t counted, Tensor **nll);
+
+/* Pairs (query, key) that see each other, summed over the batch, per head: what costs count. */
+double attend_pairs(int64_t batch, int64_t q_len, int64_t k_len, int64_t q_pos, bool causal);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

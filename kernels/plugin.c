@@ -1,0 +1,38 @@
+/* plugin.c - finds liblongmix_cuda.so by dlopen, so that one program runs with and without CUDA. */
+#include "kernels/plugin.h"
+
+#include "kernels/build_id.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The folder of the running program, with a final slash; "" when it cannot be told. */
+static void program_folder(char *dir, size_t size)
+{
+    ssize_t n = readlink("/proc/self/exe", dir, size - 1);
+    dir[n > 0 ? n : 0] = '\0';
+    char *slash = strrchr(dir, '/');
+    if (slash != NULL)
+        slash[1] = '\0';
+    else
+        dir[0] = '\0';
+}
+
+Status plugin_open(const char *name, const Backend **out)
+{
+    char dir[4096], path[4160];
+    if (strcmp(name, "cuda") != 0)
+        return FAIL(ST_USAGE, "unknown backend '%s' (ref, dry, cpu, cuda)", name);
+    program_folder(dir, sizeof dir);
+    snprintf(path, sizeof path, "%sliblongmix_%s.so", dir, name);
+    void *lib = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (lib == NULL)
+        return FAIL(ST_DEVICE, "backend '%s' is not available: %s", name, dlerror());
+    const Plugin *p = dlsym(lib, "longmix_plugin");
+    if (p == NULL || strcmp(p->build_id, longmix_build_id) != 0)
+        return FAIL(ST_DEVICE, "backend '%s' is not available: %s is of another build", name, path);
+    *out = p->backend;
+    return ST_OK;
+}

@@ -1,0 +1,388 @@
+/* tape.c - records, activations, the backward walk and recomputed blocks. */
+#include "kernels/tape.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct Record {
+    const Op *op;
+    Call call;
+} Record;
+
+struct Tape {
+    Dev *dev;
+    Status status;
+    bool grad;
+    Strategy strategy;
+    Tensor **tensors;
+    int n_tensors, cap_tensors;
+    Record *records;
+    int n_records, cap_records;
+    int reruns; /* > 0 while a block is run again: its cost was counted before */
+    Cost cost;
+    int64_t n_ops;
+};
+
+/* ---- tensors ---- */
+int64_t tensor_size(const Tensor *x)
+{
+    int64_t n = 1;
+    for (int i = 0; i < x->rank; i++)
+        n *= x->dim[i];
+    return n;
+}
+
+int tensor_width(const Tensor *x)
+{
+    return (int)x->dim[x->rank - 1];
+}
+
+int64_t tensor_rows(const Tensor *x)
+{
+    return tensor_size(x) / x->dim[x->rank - 1];
+}
+
+static void set_shape(Tensor *x, DType t, int rank, const int64_t dim[])
+{
+    CHECK(rank > 0 && rank <= MAX_RANK);
+    *x = (Tensor){.dtype = t, .rank = rank};
+    for (int i = 0; i < rank; i++) {
+        CHECK(dim[i] > 0);
+        x->dim[i] = dim[i];
+    }
+}
+
+static size_t tensor_bytes(const Dev *d, const Tensor *x)
+{
+    return (size_t)tensor_size(x) * (x->dtype == I32 ? sizeof(int32_t) : dev_real(d));
+}
+
+Status tensor_new(Dev *d, Tensor *x, DType t, MemTag tag, int rank, const int64_t dim[])
+{
+    set_shape(x, t, rank, dim);
+    return dev_alloc(d, tensor_bytes(d, x), tag, &x->buf);
+}
+
+void tensor_free(Dev *d, Tensor *x)
+{
+    dev_free(d, &x->grad);
+    dev_free(d, &x->buf);
+}
+
+Status tensor_fill(Dev *d, Tensor *x, double value)
+{
+    CHECK(x->dtype == REAL);
+    return dev_kernels(d)->fill(d, tensor_size(x), value, x->buf.ptr);
+}
+
+/* ---- the tape's own memory ---- */
+Status tape_new(Tape **out, Dev *d)
+{
+    *out = calloc(1, sizeof **out);
+    if (*out == NULL)
+        return FAIL(ST_OOM, "no memory for a tape");
+    (*out)->dev = d;
+    return ST_OK;
+}
+
+static void drop(Tape *t, Tensor *x)
+{
+    tensor_free(t->dev, x);
+    free(x);
+}
+
+void tape_reset(Tape *t)
+{
+    for (int i = 0; i < t->n_tensors; i++)
+        drop(t, t->tensors[i]);
+    t->n_tensors = t->n_records = 0;
+    t->status = ST_OK;
+    t->cost = (Cost){0};
+    t->n_ops = 0;
+}
+
+void tape_free(Tape *t)
+{
+    if (t == NULL)
+        return;
+    tape_reset(t);
+    free(t->tensors);
+    free(t->records);
+    free(t);
+}
+
+/* Host memory for bookkeeping: running out of it is not a case's result. */
+static void *grown(void *array, int n, int *cap, size_t size)
+{
+    if (n < *cap)
+        return array;
+    *cap = *cap > 0 ? 2 * *cap : 64;
+    array = realloc(array, (size_t)*cap * size);
+    CHECK(array != NULL);
+    return array;
+}
+
+void tape_grad(Tape *t, bool on)
+{
+    t->grad = on;
+}
+bool tape_has_grad(const Tape *t)
+{
+    return t->grad;
+}
+void tape_strategy(Tape *t, Strategy s)
+{
+    t->strategy = s;
+}
+Status tape_status(const Tape *t)
+{
+    return t->status;
+}
+void tape_fail(Tape *t, Status st)
+{
+    if (t->status == ST_OK)
+        t->status = st;
+}
+Dev *tape_dev(const Tape *t)
+{
+    return t->dev;
+}
+Cost tape_cost(const Tape *t)
+{
+    return t->cost;
+}
+int64_t tape_n_ops(const Tape *t)
+{
+    return t->n_ops;
+}
+
+int tape_mark(const Tape *t)
+{
+    return t->n_tensors;
+}
+
+static bool among(const Tensor *x, Tensor *const keep[], int n)
+{
+    for (int i = 0; i < n; i++)
+        if (keep[i] == x)
+            return true;
+    return false;
+}
+
+void tape_release(Tape *t, int mark, Tensor *const keep[], int n)
+{
+    if (t->grad)
+        return;
+    int kept = mark;
+    for (int i = mark; i < t->n_tensors; i++) {
+        if (among(t->tensors[i], keep, n))
+            t->tensors[kept++] = t->tensors[i];
+        else
+            drop(t, t->tensors[i]);
+    }
+    t->n_tensors = kept;
+}
+
+/* ---- calls ---- */
+Call call_new(Tape *t, const void *arg, size_t arg_size)
+{
+    Call c = {.dev = t->dev, .k = dev_kernels(t->dev)};
+    CHECK(arg_size <= sizeof c.arg);
+    if (arg_size > 0)
+        memcpy(c.arg, arg, arg_size);
+    return c;
+}
+
+void call_in(Call *c, Tensor *x)
+{
+    CHECK(c->n_in < CALL_MAX_IN);
+    c->in[c->n_in++] = x;
+}
+
+/* Reuses nothing: a failed tape still hands out tensors, which have a shape and no memory. */
+void call_out(Call *c, Tape *t, DType dtype, int rank, const int64_t dim[])
+{
+    CHECK(c->n_out < CALL_MAX_OUT);
+    Tensor *x = malloc(sizeof *x);
+    CHECK(x != NULL);
+    set_shape(x, dtype, rank, dim);
+    x->owned = true;
+    if (t->status == ST_OK)
+        tape_fail(t, dev_alloc(t->dev, tensor_bytes(t->dev, x), MEM_ACT, &x->buf));
+    t->tensors = grown(t->tensors, t->n_tensors, &t->cap_tensors, sizeof *t->tensors);
+    t->tensors[t->n_tensors++] = x;
+    c->out[c->n_out++] = x;
+}
+
+void call_out_like(Call *c, Tape *t, const Tensor *x)
+{
+    call_out(c, t, x->dtype, x->rank, x->dim);
+}
+
+double call_bytes(const Call *c)
+{
+    double sum = 0;
+    for (int i = 0; i < c->n_in; i++)
+        if (c->in[i] != NULL)
+            sum += (double)c->in[i]->buf.size;
+    for (int i = 0; i < c->n_out; i++)
+        sum += (double)c->out[i]->buf.size;
+    return sum;
+}
+
+Status call_needs(const Call *c, bool there, const char *kernel)
+{
+    if (there)
+        return ST_OK;
+    return FAIL(ST_UNSUPPORTED, "kernel %s is not there on backend %s", kernel, dev_name(c->dev));
+}
+
+static bool wants_grad(const Tape *t, const Call *c)
+{
+    for (int i = 0; t->grad && i < c->n_in; i++)
+        if (c->in[i] != NULL && c->in[i]->needs_grad)
+            return true;
+    return false;
+}
+
+static void record(Tape *t, const Op *op, const Call *c)
+{
+    t->records = grown(t->records, t->n_records, &t->cap_records, sizeof *t->records);
+    t->records[t->n_records++] = (Record){op, *c};
+    for (int i = 0; i < c->n_out; i++)
+        c->out[i]->needs_grad = c->out[i]->dtype == REAL;
+}
+
+Tensor *tape_run(Tape *t, const Op *op, Call *c)
+{
+    if (t->status == ST_OK)
+        tape_fail(t, op->forward(c));
+    if (t->status == ST_OK && t->reruns == 0) {
+        t->cost = cost_add(t->cost, op->cost != NULL ? op->cost(c) : (Cost){0, call_bytes(c)});
+        t->n_ops++;
+    }
+    if (t->status == ST_OK && wants_grad(t, c))
+        record(t, op, c);
+    return c->n_out > 0 ? c->out[0] : NULL;
+}
+
+/* ---- backward ---- */
+void *call_grad(const Call *c, int i)
+{
+    return c->in[i] != NULL && c->in[i]->needs_grad ? c->in[i]->grad.ptr : NULL;
+}
+
+static Status ensure_grad(Dev *d, Tensor *x)
+{
+    if (x->grad.ptr != NULL)
+        return ST_OK;
+    TRY(dev_alloc(d, tensor_bytes(d, x), MEM_ACT, &x->grad));
+    return dev_kernels(d)->fill(d, tensor_size(x), 0.0, x->grad.ptr);
+}
+
+/* Outputs that nobody used still need a gradient buffer for the kernel: zeros. */
+static Status prepare(const Call *c, bool *reached)
+{
+    *reached = false;
+    for (int i = 0; i < c->n_out; i++)
+        *reached = *reached || c->out[i]->grad.ptr != NULL;
+    for (int i = 0; *reached && i < c->n_in; i++)
+        if (c->in[i] != NULL && c->in[i]->needs_grad)
+            TRY(ensure_grad(c->dev, c->in[i]));
+    return ST_OK;
+}
+
+/* Records are undone from the end down to `base`; each one's outputs are then dead. */
+static Status walk(Tape *t, int base)
+{
+    while (t->n_records > base) {
+        Record r = t->records[--t->n_records];
+        bool reached;
+        TRY(prepare(&r.call, &reached));
+        if (reached)
+            TRY(r.op->backward(&r.call));
+        for (int i = 0; i < r.call.n_out; i++)
+            if (r.call.out[i]->owned)
+                tensor_free(t->dev, r.call.out[i]);
+    }
+    return ST_OK;
+}
+
+static Status seed(Tape *t, Tensor *y, const Tensor *dy)
+{
+    const Kernels *k = dev_kernels(t->dev);
+    TRY(ensure_grad(t->dev, y));
+    if (dy == NULL)
+        return k->fill(t->dev, tensor_size(y), 1.0, y->grad.ptr);
+    CHECK(tensor_size(dy) == tensor_size(y));
+    int64_t n = tensor_size(y);
+    return k->copy(t->dev, &(Copy){.batch = 1, .rows = 1, .width = n, .src = dy->buf.ptr,
+                                   .dst = y->grad.ptr, .src_row = n, .dst_row = n});
+}
+
+Status tape_backward(Tape *t, Tensor *y, const Tensor *dy)
+{
+    if (t->status == ST_OK && y->needs_grad) {
+        tape_fail(t, seed(t, y, dy));
+        if (t->status == ST_OK)
+            tape_fail(t, walk(t, 0));
+    }
+    return t->status;
+}
+
+/* ---- blocks ---- */
+typedef struct BlockArg {
+    Tape *tape;
+    BlockFn *fn;
+    void *ctx;
+} BlockArg;
+
+static Status block_backward(const Call *c)
+{
+    BlockArg a;
+    memcpy(&a, c->arg, sizeof a);
+    Tape *t = a.tape;
+    int base = t->n_records, mark = t->n_tensors;
+    Tensor dy = *c->out[0];
+    dy.buf = c->out[0]->grad;
+    t->reruns++;
+    Tensor *y = a.fn(t, a.ctx, c->in[0]);
+    t->reruns--;
+    TRY(t->status);
+    TRY(seed(t, y, &dy));
+    TRY(walk(t, base));
+    for (int i = mark; i < t->n_tensors; i++)
+        drop(t, t->tensors[i]);
+    t->n_tensors = mark;
+    return ST_OK;
+}
+
+static Status block_forward(const Call *c)
+{
+    (void)c;
+    return ST_OK;
+}
+
+static const Op block_op = {"block", block_forward, block_backward, NULL};
+
+Tensor *tape_block(Tape *t, BlockFn *fn, void *ctx, Tensor *x)
+{
+    if (!t->grad || t->strategy == TAPE_STORE) {
+        int mark = tape_mark(t);
+        Tensor *y = fn(t, ctx, x);
+        tape_release(t, mark, &y, 1);
+        return y;
+    }
+    int mark = tape_mark(t);
+    t->grad = false;
+    Tensor *y = fn(t, ctx, x);
+    tape_release(t, mark, &y, 1);
+    t->grad = true;
+    if (t->status != ST_OK)
+        return y;
+    Call c = call_new(t, &(BlockArg){t, fn, ctx}, sizeof(BlockArg));
+    call_in(&c, x);
+    c.out[c.n_out++] = y;
+    record(t, &block_op, &c);
+    return y;
+}

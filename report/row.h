@@ -1,0 +1,152 @@
+/* row.h - Case, one point of a sweep, and Row, one line of results: plain values.
+ *
+ * A journal is JSON lines, one complete row a line (SCHEMA.md). The first line of each run is a
+ * ROW_RUN that describes machine and build; the others name it by its run id. */
+#ifndef LONGMIX_ROW_H
+#define LONGMIX_ROW_H
+
+#include "kernels/base.h"
+
+enum { ROW_SCHEMA = 1, ROW_MAX_SAMPLES = 256, ROW_MAX_POINTS = 64, ROW_MAX_BUCKETS = 16 };
+
+typedef enum Level { LEVEL_MIX, LEVEL_LAYER, LEVEL_MODEL, LEVELS } Level;
+typedef enum Pass { PASS_FWD, PASS_BWD, PASS_TRAIN, PASS_PREFILL, PASS_DECODE, PASSES } Pass;
+typedef enum Impl { IMPL_TILED, IMPL_NAIVE, IMPLS } Impl;
+/* Tables of names end in NULL. */
+extern const char *const level_names[LEVELS + 1]; /* "mix", "layer", "model" */
+extern const char *const pass_names[PASSES + 1];  /* "fwd", "bwd", ... */
+extern const char *const impl_names[IMPLS + 1];   /* "tiled", "naive" */
+
+/* One point of a sweep. Everything that can change a number stands here. */
+typedef struct Case {
+    char variant[32], backend[8], dtype[8];
+    Level level;
+    Pass pass;
+    Impl impl;
+    int64_t n, batch; /* context length in tokens, sequences a step */
+    int width, heads, layers;
+    int64_t segment; /* prefill: tokens a segment */
+    int threads;
+    bool causal, hot; /* hot: the same inputs each step, caches warm */
+    uint64_t seed;
+    char set[160];     /* options of the variant, "key=value key=value" */
+    double time_limit; /* seconds for the whole case */
+    int64_t mem_limit; /* bytes */
+} Case;
+
+typedef enum RowKind {
+    ROW_RUN,   /* machine, build, command line */
+    ROW_TEXT,  /* reference entropies of the text */
+    ROW_ROOF,  /* measured SGEMM rate and memory bandwidth */
+    ROW_CHECK, /* a variant held against ref before it is timed */
+    ROW_CASE,  /* a timed point */
+    ROW_TRAIN, /* a training with its held-out bits per byte */
+    ROW_END,   /* the run finished: what was planned is all here */
+    ROW_KINDS
+} RowKind;
+
+typedef enum RowStatus {
+    ROW_OK,
+    ROW_OOM,
+    ROW_OOM_PREDICTED,
+    ROW_TIMEOUT,
+    ROW_TIMEOUT_PREDICTED,
+    ROW_UNSUPPORTED,
+    ROW_FAILED_CHECK,
+    ROW_CRASH,
+    ROW_SKIPPED_AFTER,  /* after a real failure at a smaller T */
+    ROW_SKIPPED_BUDGET, /* the profile's time is spent */
+    ROW_STATUSES
+} RowStatus;
+extern const char *const row_kind_names[ROW_KINDS + 1];      /* "run", "text", ... */
+extern const char *const row_status_names[ROW_STATUSES + 1]; /* "ok", "oom", "oom_predicted", ... */
+
+/* Seconds of one step, distribution-free: quantiles, and the 99 % sign interval of the median. */
+typedef struct Timing {
+    int n, inner; /* samples; steps in each */
+    double seconds[ROW_MAX_SAMPLES];
+    double median, p20, p80, min, ci_lo, ci_hi;
+    char stop_reason[24]; /* "interval", "time", "samples", "single" */
+    bool quiet;           /* the interval became narrow enough */
+} Timing;
+
+/* Bytes. counted is the peak of what dev_alloc counted but scratch; the same on every backend. */
+typedef struct Memory {
+    int64_t counted, param, grad, optim, act, state, input, work; /* peaks by tag */
+    int64_t rss;                                                 /* peak above the worker's baseline */
+    int64_t n_allocs;
+} Memory;
+
+typedef struct Point {
+    int64_t step, tokens;
+    double seconds, train_bpb, valid_bpb; /* valid_bpb: NaN where it was not evaluated */
+} Point;
+
+typedef struct Row {
+    RowKind kind;
+    char run[24];    /* run id: of the ROW_RUN it belongs to */
+    char build[24];  /* build id */
+    double time;     /* UNIX time, seconds */
+    Case c;          /* CHECK, CASE, TRAIN */
+    RowStatus status;
+    char reason[256]; /* why, for every status but ok */
+
+    /* CASE, TRAIN: predicted by the dry backend before the case ran, and measured */
+    double predicted_seconds;
+    Memory predicted, memory;
+    double flops, bytes; /* of one step, by the formulas; useful work only */
+    int64_t params;      /* trainable numbers, embeddings apart */
+    int64_t tokens;      /* tokens of one step */
+    Timing timing;
+    double roof_rate, roof_fraction; /* SGEMM flop/s of this run, flops / seconds / roof_rate */
+    /* prefill: seconds per token of segments at the start, middle and end of the pass */
+    double segment_slope; /* relative change of a segment's time from first to last tenth */
+
+    /* CHECK */
+    double error, tolerance; /* largest relative error against ref, and what is allowed */
+
+    /* TRAIN */
+    int64_t embed_params, steps, train_tokens;
+    double lr, valid_bpb, test_bpb, train_seconds, eval_seconds;
+    int64_t test_bytes; /* how many bytes test_bpb is the mean of */
+    int n_points, n_buckets;
+    Point point[ROW_MAX_POINTS];
+    double bucket_bpb[ROW_MAX_BUCKETS]; /* by position: bucket i is positions [2^i - 1, 2^(i+1) - 1) */
+
+    /* TEXT */
+    char text_name[64], text_sha256[72];
+    int64_t text_bytes;
+    double entropy[3], xz_bpb; /* order 0, 1, 2 conditional entropy and xz, bits per byte */
+
+    /* ROOF */
+    double sgemm_own, sgemm_blas, read_bandwidth; /* flop/s, flop/s, bytes/s */
+    char blas_core[32];
+
+    /* RUN */
+    char host_cpu[96], os[96], compiler[64], flags[256], commit[48], date[32], isa[16], command[512];
+    char profile[16], cuda[160]; /* cuda: why the GPU is or is not used */
+    int n_cores, n_threads;
+    int64_t total_memory;
+} Row;
+
+/* A row as one line of JSON without the newline (free it), with its checksum; and back. row_json is
+ * NULL when memory is short. row_parse fails with ST_USAGE and a reason that names the field and its
+ * value. What is no number or not finite is written as null and read as NaN. */
+char *row_json(const Row *r);
+Status row_parse(const char *line, size_t len, Row *out);
+/* Does the line end in a checksum, and is it that of the line? False for a torn line. */
+bool row_whole(const char *line, size_t len);
+/* Case alone, for the pipe to a worker: no schema, no checksum. */
+char *case_json(const Case *c);
+Status case_parse(const char *line, size_t len, Case *out);
+
+/* Keys: text that is equal for what counts as the same thing, at most ROW_KEY_SIZE bytes.
+ * case_key: a point of a sweep, every field of the case but the limits.
+ * row_key: what a newer row replaces: the kind, and the case (for TRAIN also lr and steps) or the text.
+ * machine_key: of a ROW_RUN, what has to be equal for times to be comparable. */
+enum { ROW_KEY_SIZE = 640 };
+void case_key(const Case *c, char *key, size_t size);
+void row_key(const Row *r, char *key, size_t size);
+void machine_key(const Row *run, char *key, size_t size);
+
+#endif

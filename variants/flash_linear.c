@@ -1,0 +1,237 @@
+/* flash_linear.c - FLASH: mixed chunk attention, quadratic inside chunks and linear across them.
+ *
+ * Hua et al. 2022, "Transformer Quality in Linear Time", arXiv:2202.10447, section 3. U, V, Z and the
+ * gate as in gau.c; Z gives four heads Qq, Kq, Ql, Kl by gain, bias and rotation (global index):
+ *     O_i = post sum_{j in chunk(i)} relu(alpha Qq_i.Kq_j)^2 V_j + Ql_i M_g
+ *     causal: M_g = c_g sum_{h<g} Kl_h' V_h (finished chunks only); bidirectional: over all chunks
+ * time O(T (C (S+E) + S E)), state O(S E + C (S+E)), independent of T. The option `norm` chooses the
+ * constants of the published forms, C the chunk, n the training length (or T, bidirectional):
+ *     0 main text   alpha 1,   c 1            2 lucidrains  alpha 1/C, c 1/C        (1/n)
+ *     1 appendix    alpha 1/C, c 1/(C g)      3 J. Su       alpha 1, post 1/(C S), c 1/(C g)  (1/n)
+ * (bidirectional c in brackets; for 1 it is 1/(C chunks)). The first chunk has no M. No additive
+ * bias. Two blocks make one Transformer layer. */
+#include "variants/template/mixer.h"
+
+enum {
+    W_U, B_U, W_V, B_V, W_Z, B_Z,
+    QQ_GAIN, QQ_BIAS, KQ_GAIN, KQ_BIAS, QL_GAIN, QL_BIAS, KL_GAIN, KL_BIAS,
+    W_O, B_O, N_PARAMS
+};
+enum { SUM, PART, KEYS, VALS, N_STATE };
+enum { QQ, KQ, QL, KL, V, U, N_PARTS };
+enum { S_DIM, CHUNK, NORM, ROPE_HALF };
+
+static const Option options[] = {
+    {"s", 128, 2, 4096, true, "width S of the shared queries and keys, even"},
+    {"c", 256, 1, 1 << 20, true, "chunk length C"},
+    {"norm", 1, 0, 3, true, "constants: 0 main text, 1 appendix, 2 lucidrains, 3 Su"},
+    {"rope_half", 1, 0, 1, true, "1: rotary pairs (i, i + s/2); 0: neighbours (2i, 2i + 1)"},
+    {0},
+};
+
+static int s_dim(const MixCtx *c)
+{
+    return (int)c->opt[S_DIM];
+}
+
+static int chunk(const MixCtx *c)
+{
+    return (int)c->opt[CHUNK];
+}
+
+static Status accepts(const MixCtx *c)
+{
+    if (s_dim(c) % 2 != 0)
+        return FAIL(ST_SHAPE, "rotary positions need an even s, not %d", s_dim(c));
+    return ST_OK;
+}
+
+static void params(Slot s[], const MixCtx *c)
+{
+    static const char *const head[] = {"qq_gain", "qq_bias", "kq_gain", "kq_bias",
+                                       "ql_gain", "ql_bias", "kl_gain", "kl_bias"};
+    int64_t d = c->width, e = c->ffn, z = s_dim(c);
+    s[W_U] = slot_matrix("w_u", d, e);
+    s[B_U] = slot_vector("b_u", INIT_ZERO, 0, e);
+    s[W_V] = slot_matrix("w_v", d, e);
+    s[B_V] = slot_vector("b_v", INIT_ZERO, 0, e);
+    s[W_Z] = slot_matrix("w_z", d, z);
+    s[B_Z] = slot_vector("b_z", INIT_ZERO, 0, z);
+    for (int i = 0; i < COUNT(head); i++)
+        s[QQ_GAIN + i] = slot_vector(head[i], i % 2 == 0 ? INIT_ONE : INIT_ZERO, 0, z);
+    s[W_O] = slot_matrix("w_o", e, d);
+    s[B_O] = slot_vector("b_o", INIT_ZERO, 0, d);
+}
+
+static void state(Slot s[], const MixCtx *c)
+{
+    s[SUM] = slot_state("sum", c->batch, s_dim(c), c->ffn);
+    s[PART] = slot_state("part", c->batch, s_dim(c), c->ffn);
+    s[KEYS] = slot_state("keys", c->batch, chunk(c), s_dim(c));
+    s[VALS] = slot_state("vals", c->batch, chunk(c), c->ffn);
+}
+
+static Tensor *silu_dense(Tape *t, Tensor *x, Tensor *w, Tensor *b)
+{
+    return op_act(t, ACT_SILU, op_linear(t, x, w, b));
+}
+
+/* U is kept before its activation: the gate applies it. */
+static void project(Tape *t, const MixIn *in, Tensor *x, Parts *out)
+{
+    Tensor *const *w = in->w;
+    RopeOpt rope = {in->ctx->pos, 1, 0, 10000, in->ctx->opt[ROPE_HALF] != 0};
+    Tensor *z = silu_dense(t, x, w[W_Z], w[B_Z]); /* (B,T,S) */
+    for (int i = 0; i < 4; i++)
+        out->p[QQ + i] = op_rope(t, op_affine(t, z, w[QQ_GAIN + 2 * i], w[QQ_BIAS + 2 * i]), rope);
+    out->p[V] = silu_dense(t, x, w[W_V], w[B_V]); /* (B,T,E) */
+    out->p[U] = op_linear(t, x, w[W_U], w[B_U]);
+}
+
+/* The published constants are numbers, not code paths. */
+static ChunksOpt constants(const MixCtx *c)
+{
+    double C = chunk(c), n = (double)(c->pos + c->q_len);
+    const double alpha[] = {1, 1 / C, 1 / C, 1}, post[] = {1, 1, 1, 1 / (C * s_dim(c))};
+    const double causal[] = {1, 1 / C, 1 / C, 1 / C}, both[] = {1, 1 / C, 1 / n, 1 / n};
+    int kind = (int)c->opt[NORM];
+    return (ChunksOpt){.chunk = chunk(c),
+                       .causal = c->causal,
+                       .lin_mean = kind == 1 || (kind == 3 && c->causal),
+                       .pos = c->pos,
+                       .local_scale = alpha[kind],
+                       .local_post = post[kind],
+                       .lin_scale = c->causal ? causal[kind] : both[kind]};
+}
+
+static Tensor *mix(Tape *t, const MixIn *in, const Parts *parts)
+{
+    return op_chunks(t, parts->p + QQ, parts->p[V], in->ctx->lens, in->st, constants(in->ctx));
+}
+
+static Tensor *finish(Tape *t, const MixIn *in, const Parts *parts, Tensor *mixed, Tensor *x)
+{
+    (void)x;
+    return op_linear(t, op_gate(t, ACT_SILU, parts->p[U], mixed), in->w[W_O], in->w[B_O]);
+}
+
+static int groups(const MixCtx *c)
+{
+    (void)c;
+    return 1;
+}
+
+static double dot(const double *a, const double *b, int n)
+{
+    double s = 0;
+    for (int i = 0; i < n; i++)
+        s += a[i] * b[i];
+    return s;
+}
+
+/* c_g of section 3.2: the factor of the linear part for queries of chunk g. */
+static double linear_factor(const HostParts *h, int64_t g, const MixCtx *c)
+{
+    double C = chunk(c), all = (double)((h->valid + chunk(c) - 1) / chunk(c));
+    switch ((int)c->opt[NORM]) {
+    case 0:
+        return 1;
+    case 1:
+        return 1 / (C * (c->causal ? (double)g : all));
+    case 2:
+        return c->causal ? 1 / C : 1 / (double)h->len;
+    default:
+        return c->causal ? 1 / (C * (double)g) : 1 / (double)h->len;
+    }
+}
+
+/* P_ij = local weight if i and j share a chunk, plus c_g Ql_i.Kl_j if j's chunk is summed. */
+static void matrix(double *P, const HostParts *h, int group, const MixCtx *c)
+{
+    (void)group;
+    int z = s_dim(c), kind = (int)c->opt[NORM];
+    double C = chunk(c);
+    for (int64_t i = 0; i < h->len; i++)
+        for (int64_t j = 0; j < h->len; j++) {
+            int64_t gi = i / chunk(c), gj = j / chunk(c);
+            double s = dot(h->part[QQ] + i * z, h->part[KQ] + j * z, z), p = 0;
+            s = kind == 1 || kind == 2 ? s / C : s;
+            if (gi == gj && (!c->causal || j <= i) && s > 0)
+                p += kind == 3 ? s * s / (C * z) : s * s;
+            if (!c->causal || gj < gi)
+                p += linear_factor(h, gi, c) * dot(h->part[QL] + i * z, h->part[KL] + j * z, z);
+            P[i * h->len + j] = j < h->valid ? p : 0;
+        }
+}
+
+/* Pairs inside chunks for positions [pos, pos + q_len), of one sequence. */
+static double local_pairs(const MixCtx *c)
+{
+    double pairs = 0;
+    int64_t end = c->pos + c->q_len, C = chunk(c);
+    for (int64_t at = c->pos; at < end;) {
+        int64_t stop = min64(end, (at / C + 1) * C), from = at % C, n = stop - at;
+        int64_t repeat = from == 0 && n == C ? (end - at) / C : 1; /* whole chunks are alike */
+        double one = c->causal ? (double)n * (double)(2 * from + n + 1) / 2 : (double)n * (double)n;
+        pairs += (double)repeat * one;
+        at += repeat * n;
+    }
+    return pairs;
+}
+
+/* 6 D E + 2 D S a position, 2 (S + E) a local pair, 2 S E into and 2 S E out of the state. */
+static double flops(const MixCtx *c)
+{
+    double b = (double)c->batch, len = (double)c->q_len, d = c->width, e = c->ffn, z = s_dim(c);
+    double reads = c->causal ? (double)max64(0, c->pos + c->q_len - max64(c->pos, chunk(c))) : len;
+    return b * (len * (6 * d * e + 2 * d * z) + 2 * local_pairs(c) * (z + e) +
+                2 * z * e * (len + reads));
+}
+
+extern const Mixer mixer_gau;
+
+/* One chunk and no global part is GAU with n = C. */
+static const Equal equals[] = {
+    {"s=6 c=64 norm=1", true, 13, 64, &mixer_gau, "s=6 scaling=1",
+     "qq_gain=q_gain qq_bias=q_bias kq_gain=k_gain kq_bias=k_bias"},
+    {0},
+};
+
+const Mixer mixer_flash_linear = {
+    .name = "flash_linear",
+    .caps = CAP_CAUSAL | CAP_BIDIRECTIONAL | CAP_STATEFUL | CAP_LINEAR_STATE,
+    .n_params = N_PARAMS,
+    .n_state = N_STATE,
+    .n_parts = N_PARTS,
+    .v_part = V,
+    .finish_parts = 1u << U,
+    .options = options,
+    .equals = equals,
+    .accepts = accepts,
+    .params = params,
+    .state = state,
+    .project = project,
+    .mix = mix,
+    .finish = finish,
+    .groups = groups,
+    .matrix = matrix,
+    .flops = flops,
+};
+
+static int twice(int width)
+{
+    return 2 * width;
+}
+
+const Variant variant_flash_linear = {
+    .name = "flash_linear",
+    .title = "FLASH: mixed chunk attention, linear in T",
+    .paper = "Hua 2022, arXiv:2202.10447",
+    .time = "T (C (S + E) + S E)",
+    .state = "2 S E + C (S + E)",
+    .mixer = &mixer_flash_linear,
+    .norm = NORM_SCALE,
+    .norm_eps = 1e-5,
+    .blocks_per_layer = 2,
+    .default_ffn = twice,
+};

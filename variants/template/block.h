@@ -1,0 +1,36 @@
+/* block.h - one block of a model: token mixer and channel mixer with their norms and residuals.
+ *
+ * Parameters are declared in one list, in the order norm1, mixer, norm2, ffn, and named
+ * "norm1.gain", "mixer.w_q", "ffn.w_in": the same names everywhere (checkpoints, golden vectors). */
+#ifndef LONGMIX_BLOCK_H
+#define LONGMIX_BLOCK_H
+
+#include "variants/template/mixer.h"
+
+enum { BLOCK_MAX_PARAMS = MIX_MAX_PARAMS + 16, PARAM_NAME = 64 };
+
+/* Names of a declared parameter or state tensor with its prefix. */
+typedef struct BlockSlot {
+    char name[PARAM_NAME];
+    Slot slot;
+} BlockSlot;
+
+int block_params(const Variant *v, const MixCtx *c, BlockSlot out[]); /* how many there are */
+int block_state(const Variant *v, const MixCtx *c, BlockSlot out[]);  /* 0 if not STATEFUL */
+
+/* One block with its tensors; the harness owns them. */
+typedef struct Block {
+    const Variant *v;
+    const MixCtx *ctx;
+    Tensor *w[BLOCK_MAX_PARAMS];
+    Tensor *st[MIX_MAX_STATE]; /* all NULL: no carried state */
+    Choices choices;
+} Block;
+
+/* x (B,q_len,D) -> (B,q_len,D). The BlockFn of tape_block: ctx is the Block. */
+Tensor *block_run(Tape *t, void *block, Tensor *x);
+
+/* Useful forward flops of one block for this call, by the formulas. */
+double block_flops(const Variant *v, const MixCtx *c);
+
+#endif

@@ -1,0 +1,67 @@
+/* ffn.c - channel mixers: feed-forward layers, position by position. */
+#include "variants/template/mixer.h"
+
+static double rows_of(const MixCtx *c)
+{
+    return (double)c->batch * (double)c->q_len;
+}
+
+/* ---- gelu(x W_in + b_in) W_out + b_out, F = 4 D (Vaswani 2017 with GELU) ---- */
+enum { W_IN, B_IN, W_OUT, B_OUT, N_GELU };
+
+static int four_times(int width)
+{
+    return 4 * width;
+}
+
+static void gelu_params(Slot s[], const MixCtx *c)
+{
+    s[W_IN] = slot_matrix("w_in", c->width, c->ffn);
+    s[B_IN] = slot_vector("b_in", INIT_ZERO, 0, c->ffn);
+    s[W_OUT] = slot_matrix("w_out", c->ffn, c->width);
+    s[B_OUT] = slot_vector("b_out", INIT_ZERO, 0, c->width);
+}
+
+static Tensor *gelu_forward(Tape *t, Tensor *const w[], Tensor *x, const MixCtx *c)
+{
+    (void)c;
+    Tensor *h = op_act(t, ACT_GELU, op_linear(t, x, w[W_IN], w[B_IN])); /* (B,T,F) */
+    return op_linear(t, h, w[W_OUT], w[B_OUT]);
+}
+
+static double gelu_flops(const MixCtx *c)
+{
+    return 4 * rows_of(c) * c->width * c->ffn;
+}
+
+const ChannelMixer channel_gelu = {"gelu", N_GELU, four_times, gelu_params, gelu_forward, gelu_flops};
+
+/* ---- (silu(x W_gate) * (x W_in)) W_out, F = 8/3 D (Shazeer 2020, arXiv:2002.05202) ---- */
+enum { W_GATE, W_UP, W_DOWN, N_SWIGLU };
+
+static int eight_thirds(int width)
+{
+    return (8 * width / 3 + 15) / 16 * 16;
+}
+
+static void swiglu_params(Slot s[], const MixCtx *c)
+{
+    s[W_GATE] = slot_matrix("w_gate", c->width, c->ffn);
+    s[W_UP] = slot_matrix("w_in", c->width, c->ffn);
+    s[W_DOWN] = slot_matrix("w_out", c->ffn, c->width);
+}
+
+static Tensor *swiglu_forward(Tape *t, Tensor *const w[], Tensor *x, const MixCtx *c)
+{
+    (void)c;
+    Tensor *gate = op_linear(t, x, w[W_GATE], NULL); /* (B,T,F) */
+    return op_linear(t, op_gate(t, ACT_SILU, gate, op_linear(t, x, w[W_UP], NULL)), w[W_DOWN], NULL);
+}
+
+static double swiglu_flops(const MixCtx *c)
+{
+    return 6 * rows_of(c) * c->width * c->ffn;
+}
+
+const ChannelMixer channel_swiglu = {"swiglu",       N_SWIGLU,       eight_thirds,
+                                     swiglu_params, swiglu_forward, swiglu_flops};

@@ -1,0 +1,169 @@
+/* mixer.c - the three stages in a row, options by name, and what a variant can be asked. */
+#include "variants/template/mixer.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *const cap_names[N_CAPS] = {"causal",     "bidirectional", "stateful",
+                                       "linear_state", "fixed_len",   "choices",
+                                       "own_decode", "heads_exchangeable", "naive"};
+
+Slot slot_matrix(const char *name, int64_t in, int64_t out)
+{
+    return (Slot){name, INIT_NORMAL, 1.0 / sqrt((double)in), true, 2, {in, out}};
+}
+
+Slot slot_vector(const char *name, Init init, double sd, int64_t n)
+{
+    return (Slot){name, init, sd, false, 1, {n}};
+}
+
+Slot slot_state(const char *name, int64_t b, int64_t rows, int64_t width)
+{
+    return (Slot){name, INIT_ZERO, 0, false, 3, {b, rows, width}};
+}
+
+const Variant *variant_find(const char *name)
+{
+    for (const Variant *const *v = variant_table; *v != NULL; v++)
+        if (strcmp((*v)->name, name) == 0)
+            return *v;
+    return NULL;
+}
+
+/* ---- options ---- */
+int option_count(const Option *options)
+{
+    int n = 0;
+    while (options != NULL && options[n].name != NULL)
+        n++;
+    CHECK(n <= MIX_MAX_OPTIONS);
+    return n;
+}
+
+static int option_index(const Option *options, const char *key, size_t len)
+{
+    for (int i = 0; i < option_count(options); i++)
+        if (strlen(options[i].name) == len && memcmp(options[i].name, key, len) == 0)
+            return i;
+    return -1;
+}
+
+static Status unknown_option(const Option *options, const char *key, int len)
+{
+    char known[256] = "";
+    for (int i = 0; i < option_count(options); i++) {
+        size_t at = strlen(known);
+        snprintf(known + at, sizeof known - at, "%s%s", i > 0 ? ", " : "", options[i].name);
+    }
+    return FAIL(ST_USAGE, "unknown option '%.*s' (%s%s)", len, key, known[0] ? "there are " : "there are none",
+                known);
+}
+
+static Status set_option(const Option *options, const char *item, size_t len, double opt[])
+{
+    const char *eq = memchr(item, '=', len);
+    size_t key = eq != NULL ? (size_t)(eq - item) : len;
+    int i = option_index(options, item, key);
+    if (i < 0)
+        return unknown_option(options, item, (int)min64((int64_t)key, 64));
+    const Option *o = &options[i];
+    char *end;
+    double value = eq != NULL ? strtod(eq + 1, &end) : 0;
+    bool good = eq != NULL && end == item + len && end > eq + 1 && value >= o->lo && value <= o->hi;
+    if (!good || (o->whole && value != floor(value)))
+        return FAIL(ST_USAGE, "option '%.*s' (%s takes a %s from %g to %g)", (int)min64((int64_t)len, 64),
+                    item, o->name, o->whole ? "whole number" : "number", o->lo, o->hi);
+    opt[i] = value;
+    return ST_OK;
+}
+
+Status option_parse(const Option *options, const char *set, double opt[])
+{
+    while (set != NULL && *set != '\0') {
+        size_t gap = strspn(set, " ,"), len = strcspn(set + gap, " ,");
+        if (len > 0)
+            TRY(set_option(options, set + gap, len, opt));
+        set += gap + len;
+    }
+    return ST_OK;
+}
+
+Status mix_options(const Variant *v, const char *set, MixCtx *c)
+{
+    const Option *options = v->mixer->options;
+    for (int i = 0; i < option_count(options); i++)
+        c->opt[i] = options[i].value;
+    if (c->ffn == 0)
+        c->ffn = v->channel != NULL ? v->channel->default_ffn(c->width) : v->default_ffn(c->width);
+    TRY(option_parse(options, v->mixer_set, c->opt));
+    return option_parse(options, set, c->opt);
+}
+
+/* ---- what can run ---- */
+static Status accepts_sizes(const Variant *v, const MixCtx *c)
+{
+    if (c->width < 1 || c->heads < 1 || c->width % c->heads != 0)
+        return FAIL(ST_SHAPE, "%s: %d heads do not divide the width %d", v->name, c->heads, c->width);
+    if (c->batch < 1 || c->q_len < 1 || c->pos < 0 || c->cap < c->pos + c->q_len)
+        return FAIL(ST_SHAPE, "%s: positions %lld to %lld do not fit a context of %lld", v->name,
+                    (long long)c->pos, (long long)(c->pos + c->q_len), (long long)c->cap);
+    return ST_OK;
+}
+
+Status mix_accepts(const Variant *v, const MixCtx *c)
+{
+    const Mixer *m = v->mixer;
+    TRY(accepts_sizes(v, c));
+    if (c->causal && !(m->caps & CAP_CAUSAL))
+        return FAIL(ST_UNSUPPORTED, "%s has no causal form", v->name);
+    if (!c->causal && !(m->caps & CAP_BIDIRECTIONAL))
+        return FAIL(ST_UNSUPPORTED, "%s has no bidirectional form", v->name);
+    if (c->naive && !(m->caps & CAP_NAIVE))
+        return FAIL(ST_UNSUPPORTED, "%s has no naive implementation", v->name);
+    return m->accepts != NULL ? m->accepts(c) : ST_OK;
+}
+
+/* ---- running ---- */
+static void choose(Tape *t, const Mixer *m, const MixIn *in, Choices *ch, Parts *parts)
+{
+    CHECK(ch != NULL);
+    for (int i = 0; ch->frozen && i < m->n_parts; i++)
+        if (m->choice_parts & 1u << i)
+            parts->p[i] = ch->part[i];
+    if (ch->frozen)
+        return;
+    m->choose(t, in, parts);
+    for (int i = 0; i < m->n_parts; i++)
+        if (m->choice_parts & 1u << i)
+            ch->part[i] = parts->p[i];
+}
+
+/* What has to outlive a stage: some parts, the choices, and what the stage returned. */
+static int kept(const Mixer *m, const Parts *parts, unsigned which, Tensor *last, Tensor *keep[])
+{
+    int n = 0;
+    for (int i = 0; i < m->n_parts; i++)
+        if ((which | m->choice_parts) & 1u << i)
+            keep[n++] = parts->p[i];
+    keep[n++] = last;
+    return n;
+}
+
+Tensor *mixer_run(Tape *t, const Mixer *m, const MixIn *in, Choices *ch, Tensor *x)
+{
+    Tensor *keep[MIX_MAX_PARTS + 1];
+    Parts parts = {{0}};
+    int mark = tape_mark(t);
+    m->project(t, in, x, &parts);
+    if (m->choose != NULL)
+        choose(t, m, in, ch, &parts);
+    tape_release(t, mark, keep, kept(m, &parts, ~0u, NULL, keep));
+    Tensor *mixed = m->mix(t, in, &parts);
+    tape_release(t, mark, keep, kept(m, &parts, m->finish_parts, mixed, keep));
+    Tensor *y = m->finish(t, in, &parts, mixed, x);
+    tape_release(t, mark, keep, kept(m, &parts, 0, y, keep));
+    return y;
+}

@@ -1,0 +1,197 @@
+/* mixer.h - what a variant is made of. Adding one is one file, variants/NAME.c, that ends in
+ * `const Variant variant_NAME = {...};`.
+ *
+ * A token mixer maps x (B,T,D) to (B,T,D) in three stages:
+ *     out = finish(x, P(parts) . V(parts)),   parts = project(x)
+ * P is the T x T mixing matrix of a group. A mixer owns no memory: parameters and carried state are
+ * declared here and allocated by the harness. All stages write straight-line code on the tape. */
+#ifndef LONGMIX_MIXER_H
+#define LONGMIX_MIXER_H
+
+#include "kernels/ops.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { MIX_MAX_PARAMS = 24, MIX_MAX_STATE = 8, MIX_MAX_PARTS = 8, MIX_MAX_OPTIONS = 16 };
+
+enum MixCaps {
+    CAP_CAUSAL = 1 << 0,             /* can hide the future */
+    CAP_BIDIRECTIONAL = 1 << 1,      /* can see both sides */
+    CAP_STATEFUL = 1 << 2,           /* can continue from carried state; implies CAUSAL */
+    CAP_LINEAR_STATE = 1 << 3,       /* the state does not grow with T */
+    CAP_FIXED_LEN = 1 << 4,          /* parameter shapes depend on T */
+    CAP_CHOICES = 1 << 5,            /* makes discrete decisions (stage choose) */
+    CAP_OWN_DECODE = 1 << 6,         /* decode differs from the full pass by definition */
+    CAP_HEADS_EXCHANGEABLE = 1 << 7, /* permuting the heads' weights permutes nothing else */
+    CAP_NAIVE = 1 << 8               /* has a naive implementation beside the tiled one */
+};
+enum { N_CAPS = 9 };
+extern const char *const cap_names[N_CAPS]; /* "causal", "bidirectional", ... in bit order */
+
+typedef enum Init { INIT_NORMAL, INIT_ZERO, INIT_ONE } Init;
+
+/* A tensor to allocate: a parameter, or a piece of carried state (always zero at the start). */
+typedef struct Slot {
+    const char *name;
+    Init init;
+    double sd; /* of INIT_NORMAL */
+    bool decay; /* weight decay applies: matrices yes; gains, biases no */
+    int rank;
+    int64_t dim[MAX_RANK];
+} Slot;
+Slot slot_matrix(const char *name, int64_t in, int64_t out); /* normal, sd 1/sqrt(in), decays */
+Slot slot_vector(const char *name, Init init, double sd, int64_t n);
+Slot slot_state(const char *name, int64_t b, int64_t rows, int64_t width); /* (B,rows,width) */
+
+/* A number that the command line can set (--set key=value). */
+typedef struct Option {
+    const char *name;
+    double value; /* default: the paper's */
+    double lo, hi;
+    bool whole;
+    const char *help;
+} Option;
+
+/* One call of a mixer: a plain value. */
+typedef struct MixCtx {
+    int64_t batch;
+    int64_t q_len; /* new positions */
+    int64_t pos;   /* position of the first of them */
+    int64_t cap;   /* longest context of this case: sizes the caches; FIXED_LEN parameters */
+    int64_t n_norm; /* fixed length normaliser of the GAU family: the training length */
+    int width, heads;
+    int ffn;        /* channel width F (or E of the GAU family); 0: the variant's default */
+    bool causal, training, naive;
+    Tensor *lens;   /* (B) I32 valid lengths (right padding), or NULL: all valid */
+    uint64_t seed;
+    double opt[MIX_MAX_OPTIONS]; /* values of the mixer's options, same order */
+} MixCtx;
+
+/* What project hands to mix and finish. Choices are I32 tensors made by `choose`. */
+typedef struct Parts {
+    Tensor *p[MIX_MAX_PARTS];
+} Parts;
+
+/* Weights and state of one layer, in the order of the slots. st is NULL without carried state. */
+typedef struct MixIn {
+    Tensor *const *w;
+    Tensor *const *st;
+    const MixCtx *ctx;
+} MixIn;
+
+/* The parts and weights of one sequence as the host sees them, for `matrix`: part[i] is
+ * (T, width of the part), w[i] a whole parameter. */
+typedef struct HostParts {
+    const double *part[MIX_MAX_PARTS];
+    const double *w[MIX_MAX_PARAMS];
+    int64_t len;   /* T */
+    int64_t valid; /* valid keys */
+} HostParts;
+
+/* With these options this mixer equals that one; names are mapped "mine=theirs mine2=theirs2",
+ * parameters that are not mapped keep their name if the other has it. */
+typedef struct Equal {
+    const char *set;
+    bool causal;
+    int64_t len, n_norm;
+    const struct Mixer *other;
+    const char *other_set;
+    const char *map;
+} Equal;
+
+typedef struct Mixer {
+    const char *name;
+    unsigned caps;
+    int n_params, n_state, n_parts;
+    int v_part;            /* which part is V */
+    unsigned finish_parts; /* bits of the parts that finish reads; the others die after mix */
+    const Option *options; /* ends with a zero entry; NULL: none */
+    const Equal *equals;   /* ends with a zero entry; NULL: none */
+
+    /* Optional: says why a case cannot run, before anything is allocated. */
+    Status (*accepts)(const MixCtx *c);
+    void (*params)(Slot s[], const MixCtx *c);
+    void (*state)(Slot s[], const MixCtx *c); /* NULL iff not STATEFUL */
+
+    void (*project)(Tape *t, const MixIn *in, Tensor *x, Parts *out);
+    /* CAP_CHOICES: fills the I32 parts from the others. The runner saves and replays them. */
+    void (*choose)(Tape *t, const MixIn *in, Parts *parts);
+    unsigned choice_parts; /* bits of the parts that choose fills */
+    Tensor *(*mix)(Tape *t, const MixIn *in, const Parts *parts);
+    Tensor *(*finish)(Tape *t, const MixIn *in, const Parts *parts, Tensor *mixed, Tensor *x);
+
+    /* The definition: P (T x T, row-major) of one group in float64, from the paper's formula;
+     * group g mixes columns [g, g+1) * width(V) / groups of V. Shares no code with mix. */
+    int (*groups)(const MixCtx *c);
+    void (*matrix)(double *P, const HostParts *h, int group, const MixCtx *c);
+
+    /* Useful forward floating-point operations of this call, by the paper's formula. */
+    double (*flops)(const MixCtx *c);
+} Mixer;
+
+/* A channel mixer (feed-forward): x (B,T,D) -> (B,T,D), position by position. */
+typedef struct ChannelMixer {
+    const char *name;
+    int n_params;
+    int (*default_ffn)(int width);
+    void (*params)(Slot s[], const MixCtx *c); /* c->ffn is set */
+    Tensor *(*forward)(Tape *t, Tensor *const w[], Tensor *x, const MixCtx *c);
+    double (*flops)(const MixCtx *c);
+} ChannelMixer;
+
+/* Where the norm of a sublayer with branch f stands. */
+typedef enum Placement {
+    NORM_PRE,   /* x + f(norm(x)) */
+    NORM_POST,  /* norm(x + f(x)) */
+    NORM_BRANCH /* x + norm(f(x)) */
+} Placement;
+
+/* A recipe: the named thing that the command line, the rows and the plots speak of. */
+typedef struct Variant {
+    const char *name;  /* as on the command line; the file is variants/NAME.c */
+    const char *title; /* a line for people */
+    const char *paper; /* authors, year, identifier */
+    const char *time, *state; /* complexity of mixing T tokens, and of the decode state: "T^2 D" */
+    const Mixer *mixer;
+    const char *mixer_set;        /* option values that differ from the mixer's defaults; NULL */
+    const ChannelMixer *channel;  /* NULL: none */
+    NormKind norm;
+    double norm_eps;
+    bool norm_bias;
+    Placement mixer_norm, channel_norm;
+    int blocks_per_layer; /* blocks in one Transformer-layer equivalent: 2 for GAU */
+    int (*default_ffn)(int width); /* without a channel mixer: E; NULL: the channel mixer's */
+} Variant;
+
+/* Every variant, by file name; NULL ends it (generated by variants/table.sh). */
+extern const Variant *const variant_table[];
+const Variant *variant_find(const char *name); /* NULL if there is none */
+
+/* The mixers and channel mixers that several variants share. */
+extern const Mixer mixer_attention;
+extern const ChannelMixer channel_gelu, channel_swiglu;
+
+/* Fills c->opt from the mixer's defaults, the variant's mixer_set and then `set` ("k=v k=v", may be
+ * NULL), and c->ffn from the default where it is 0. ST_USAGE names the key or value that is wrong. */
+Status mix_options(const Variant *v, const char *set, MixCtx *c);
+Status option_parse(const Option *options, const char *set, double opt[]);
+/* Checks the caps against the context, then the mixer's own accepts. */
+Status mix_accepts(const Variant *v, const MixCtx *c);
+int option_count(const Option *options);
+
+/* Saved choices of one layer: filled at the first run, replayed when `frozen`. */
+typedef struct Choices {
+    Tensor *part[MIX_MAX_PARTS];
+    bool frozen;
+} Choices;
+
+/* The three stages in a row; without gradients intermediates are freed between them. ch may be
+ * NULL for mixers without CAP_CHOICES. */
+Tensor *mixer_run(Tape *t, const Mixer *m, const MixIn *in, Choices *ch, Tensor *x);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
