@@ -21,7 +21,7 @@ SETUP    = sh bench/setup.sh
 PYTHON   = /usr/bin/python3
 RESULTS  = results/$(PROFILE).jsonl
 BENCH    = bench --profile $(PROFILE) --out $(RESULTS)
-REPORT   = report $(RESULTS) --out RESULTS.md --plots results/plots
+REPORT   = report $(RESULTS) --out RESULTS.md --plots report/plots
 TEXT     = build/data/kjv.txt
 
 BUILD_address = build/asan

@@ -150,7 +150,7 @@ static Status compare(const Side *a, Buf x, const Side *b, Buf ref, int64_t n, G
         st = dev_read_f64(b->dev, v, ref, 0, n);
     for (int64_t i = 0; i < n && st == ST_OK; i++) {
         double d = fabs(u[i] - v[i]);
-        out->worst = d <= out->worst ? out->worst : d; /* a NaN sticks */
+        out->worst = isnan(d) ? (double)INFINITY : fmax(out->worst, d);
         out->size = fmax(out->size, fabs(v[i]));
     }
     free(u);

@@ -140,7 +140,7 @@ static Status run(const Args *a)
     Checkpoint c;
     Text text = {0};
     Dev *d = NULL;
-    TextSplit split;
+    TextSplit split = TEXT_TEST;
     if (a->path == NULL)
         return FAIL(ST_USAGE, "which checkpoint? (longmix eval FILE)");
     TRY(split_named(a->split, &split));

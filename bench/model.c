@@ -128,6 +128,8 @@ void model_free(Model *m)
     }
     for (int i = 0; i < m->n_state; i++)
         tensor_free(m->dev, &m->state[i]);
+    for (int i = 0; m->block != NULL && i < m->n_blocks; i++)
+        choices_free(m->dev, &m->block[i].choices);
     tensor_free(m->dev, &m->grad_norm);
     free(m->param);
     free(m->state);

@@ -257,6 +257,12 @@ Status dev_read(Dev *d, void *dst, Buf src, size_t size)
     return d->backend->copy(d->ctx, dst, src.ptr, size);
 }
 
+Status dev_copy(Dev *d, Buf dst, Buf src, size_t size)
+{
+    CHECK(size <= src.size && size <= dst.size);
+    return d->backend->copy(d->ctx, dst.ptr, src.ptr, size);
+}
+
 Status dev_sync(Dev *d)
 {
     return d->backend->sync(d->ctx);

@@ -68,6 +68,7 @@ void dev_fail_alloc(Dev *d, int64_t n);
 
 Status dev_write(Dev *d, Buf dst, const void *src, size_t size); /* host -> device, waits */
 Status dev_read(Dev *d, void *dst, Buf src, size_t size);        /* device -> host, waits */
+Status dev_copy(Dev *d, Buf dst, Buf src, size_t size);          /* device -> device */
 Status dev_sync(Dev *d);
 
 /* Reals as the host sees them, whatever the device stores: n elements from element `at`. */

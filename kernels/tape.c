@@ -130,6 +130,10 @@ bool tape_has_grad(const Tape *t)
 {
     return t->grad;
 }
+bool tape_is_rerun(const Tape *t)
+{
+    return t->reruns > 0;
+}
 void tape_strategy(Tape *t, Strategy s)
 {
     t->strategy = s;

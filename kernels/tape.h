@@ -61,6 +61,7 @@ void tape_free(Tape *t);                 /* NULL is fine */
 void tape_reset(Tape *t);                /* forget records, activations and the failure */
 void tape_grad(Tape *t, bool on);        /* off: compute, record nothing. Off at first */
 bool tape_has_grad(const Tape *t);
+bool tape_is_rerun(const Tape *t);       /* inside a block that is run again: replay choices */
 void tape_strategy(Tape *t, Strategy s); /* TAPE_STORE at first */
 Status tape_status(const Tape *t);       /* of the first failed op since tape_reset */
 void tape_fail(Tape *t, Status st);      /* sticks unless one stuck before */

@@ -3,6 +3,19 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
+
+/* "1.50" -> "1.5", "4.00" -> "4" */
+static void strip_zeros(char *s)
+{
+    if (strchr(s, '.') == NULL)
+        return;
+    char *end = s + strlen(s);
+    while (end[-1] == '0')
+        *--end = '\0';
+    if (end[-1] == '.')
+        end[-1] = '\0';
+}
 
 /* x in the largest unit that leaves it at 1 or more, with up to three significant digits. */
 static Text scaled(double x, double base, const char *const units[], int n)
@@ -10,8 +23,8 @@ static Text scaled(double x, double base, const char *const units[], int n)
     int i = 0;
     for (; i + 1 < n && fabs(x) >= base * 0.9995; i++)
         x /= base;
-    Text t = text_digits(x);
-    Text out;
+    Text t = text_digits(x), out;
+    strip_zeros(t.s);
     snprintf(out.s, sizeof out.s, "%.20s%s", t.s, isnan(x) ? "" : units[i]);
     return out;
 }

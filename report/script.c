@@ -5,8 +5,8 @@
 
 #include <math.h>
 
-#define GREY_LINE "#aaaaaa"
-#define GREY_TEXT "#707070"
+#define GUIDE     "lw 1.3 dt (5,5) lc rgb '#a0a0a0'"
+#define GREY_TEXT "tc rgb '#707070' font ',11'"
 
 Range range_empty(void)
 {
@@ -29,6 +29,7 @@ void script_head(FILE *f, const char *name, const char *title, const char *capti
     fprintf(f, "reset\nset encoding utf8\n");
     fprintf(f, "set title \"{/:Bold*1.15 %s}\\n{/*0.85 %s}\" offset 0,0.4\n", title, caption);
     fprintf(f, "set key outside right top Left reverse noenhanced samplen 3.5 spacing 1.25\n");
+    fprintf(f, "set style textbox opaque fillcolor rgb '#58ffffff' noborder margins 0.3,0.2\n");
     fprintf(f, "set border 3 lc rgb '#404040'\n");
     fprintf(f, "set tics nomirror scale 0.6\n");
     fprintf(f, "set grid xtics ytics lt 1 lw 0.6 lc rgb '#e4e4e4'\n");
@@ -59,7 +60,7 @@ static Text plain(double x)
 {
     Text t;
     snprintf(t.s, sizeof t.s, "%g", x);
-    return t;
+    return x < 1e4 ? t : text_count(x);
 }
 
 /* 1-2-5 in every decade where decades alone would be too few. */
@@ -94,32 +95,32 @@ void script_axis(FILE *f, char axis, const char *label, Scale scale, Range r)
         tics(f, axis, at, powers(2, r, 13, at), text_length);
 }
 
-void script_guide(FILE *f, Range x, Range y, double y0, double slope, const char *label)
+void script_guide(FILE *f, Range x, Range y, double y0, double slope, bool below,
+                  const char *label)
 {
     double x1 = x.hi, y1 = y0 * pow(x.hi / x.lo, slope);
     if (y1 > y.hi) {
         x1 = x.lo * pow(y.hi / y0, 1 / slope);
         y1 = y.hi;
     }
-    fprintf(f, "set arrow from %.6g,%.6g to %.6g,%.6g nohead back lw 1.2 dt (2,4) lc rgb '%s'\n",
-            x.lo, y0, x1, y1, GREY_LINE);
-    double lx = exp(0.06 * log(x.lo) + 0.94 * log(x1)), ly = y0 * pow(lx / x.lo, slope);
-    fprintf(f, "set label \"%s\" at %.6g,%.6g right offset -0.5,0.5 tc rgb '%s' font ',11'\n",
-            label, lx, ly, GREY_TEXT);
+    fprintf(f, "set arrow from %.6g,%.6g to %.6g,%.6g nohead back %s\n", x.lo, y0, x1, y1, GUIDE);
+    double part = below ? 0.45 : 0.94; /* of the way along it */
+    double lx = exp((1 - part) * log(x.lo) + part * log(x1)), ly = y0 * pow(lx / x.lo, slope);
+    fprintf(f, "set label \"%s\" at %.6g,%.6g %s %s\n", label, lx, ly,
+            below ? "left offset 0.5,-0.7" : "right offset -0.5,0.5", GREY_TEXT);
 }
 
-void script_level(FILE *f, Range x, double y, const char *label)
+void script_level(FILE *f, Range x, double y, bool right, const char *label)
 {
-    fprintf(f, "set arrow from %.6g,%.6g to %.6g,%.6g nohead back lw 1.2 dt (2,4) lc rgb '%s'\n",
-            x.lo, y, x.hi, y, GREY_LINE);
-    fprintf(f, "set label \"%s\" at %.6g,%.6g left offset 0.6,0.45 tc rgb '%s' font ',11'\n", label,
-            x.lo, y, GREY_TEXT);
+    fprintf(f, "set arrow from %.6g,%.6g to %.6g,%.6g nohead back %s\n", x.lo, y, x.hi, y, GUIDE);
+    fprintf(f, "set label \"%s\" at %.6g,%.6g %s,0.5 %s\n", label, right ? x.hi : x.lo, y,
+            right ? "right offset -0.6" : "left offset 0.6", GREY_TEXT);
 }
 
 void script_note(FILE *f, double x, double y, const char *text, const char *color)
 {
-    fprintf(f, "set label \"✕ %s\" at %.6g,%.6g left offset 0.9,0 noenhanced tc rgb '%s' "
-               "font ',10.5' front\n",
+    fprintf(f, "set label \"✕ %s\" at %.6g,%.6g left offset 1.1,0 noenhanced tc rgb '%s' "
+               "font ',10.5' front boxed\n",
             text, x, y, color);
 }
 
@@ -137,6 +138,7 @@ void script_draw(FILE *f, const char *name, const char *plot)
     fprintf(f, "set terminal svg size 1000,620 font 'sans-serif,14' background '#ffffff'\n");
     fprintf(f, "set output '%s.svg'\n", name);
     fprintf(f, "plot %s\n", plot);
-    fprintf(f, "set terminal pngcairo size 1000,620 font 'sans,11.5' background '#ffffff'\n");
+    fprintf(f, "set terminal pngcairo size 1000,620 font 'sans,11.5' background '#ffffff' "
+               "pointscale 1.35 dashlength 1.25\n");
     fprintf(f, "set output '%s.png'\nreplot\nunset output\n", name);
 }

@@ -27,10 +27,12 @@ bool range_is_empty(Range r);
 void script_head(FILE *f, const char *name, const char *title, const char *caption);
 /* axis: 'x' or 'y' */
 void script_axis(FILE *f, char axis, const char *label, Scale scale, Range r);
-/* A thin grey line y = y0 (x/x0)^slope from the left edge, as far as the plot goes, with its label. */
-void script_guide(FILE *f, Range x, Range y, double y0, double slope, const char *label);
-/* A thin grey line across at a height, its label on the left. */
-void script_level(FILE *f, Range x, double y, const char *label);
+/* A thin grey line y = y0 (x/x0)^slope from the left edge, as far as the plot goes, with its label
+ * on the left of it or below. */
+void script_guide(FILE *f, Range x, Range y, double y0, double slope, bool below,
+                  const char *label);
+/* A thin grey line across at a height, its label above it on the right or on the left. */
+void script_level(FILE *f, Range x, double y, bool right, const char *label);
 /* Small text to the right of a point. */
 void script_note(FILE *f, double x, double y, const char *text, const char *color);
 /* "lc rgb ... dt ... pt ..." of a series, for a linespoints plot. */

@@ -57,9 +57,13 @@ static double both_ways(const Variant *v, const char *backend, SettingFn *fn)
 static void host_parts(Stand *r, const Parts *p, int64_t b, HostParts *h, double *hold[])
 {
     for (int i = 0; i < r->s.v->mixer->n_parts; i++) {
-        int64_t w = tensor_width(p->p[i]);
-        hold[i] = room(r->s.len * w);
-        CHECK(dev_read_f64(r->d, hold[i], p->p[i]->buf, b * r->s.len * w, r->s.len * w) == ST_OK);
+        const Tensor *part = p->p[i];
+        int64_t n = tensor_size(part) / r->s.batch;
+        hold[i] = room(n);
+        for (int64_t j = 0; part->dtype == I32 && j < n; j++)
+            hold[i][j] = ((const int32_t *)part->buf.ptr)[b * n + j];
+        if (part->dtype == REAL)
+            CHECK(dev_read_f64(r->d, hold[i], part->buf, b * n, n) == ST_OK);
         h->part[i] = hold[i];
     }
 }
@@ -739,6 +743,8 @@ const int n_laws = COUNT(laws);
 const char *law_off(const Law *l, const Variant *v)
 {
     static _Thread_local char why[64];
+    if (l->measure == law_equals && v->mixer->equals == NULL)
+        return "n/a (states no equal)";
     for (int i = 0; i < N_CAPS; i++) {
         unsigned bit = 1u << i;
         bool lacks = l->needs & bit && !(v->mixer->caps & bit);

@@ -1,8 +1,9 @@
-/* chunks.h - what the files of mixed chunk attention share: sizes, factors, spans of queries.
+/* chunks.h - what the files of mixed chunk attention share: how work is cut, and the two halves of
+ * a chunk's output.
  *
  * Output rows of a chunk are one product with inner size S + C:
  *   o = [c_g ql | A] [M; v],  A = local_post relu(local_scale qq kq')^2.
- * The left factor is made first, for a number of rows that keeps scratch bounded (a "step"); then
+ * The left factor is made first, for a number of rows that keeps scratch bounded (a step); then
  * blocks of columns of o and M walk the chunks of the step in order, each by itself. */
 #ifndef LONGMIX_CPU_CHUNKS_H
 #define LONGMIX_CPU_CHUNKS_H
@@ -10,28 +11,44 @@
 #include "kernels/cpu/cpu.h"
 
 enum {
-    STEP_FLOATS = 1 << 20,  /* of the left factor, where one chunk allows it */
+    STEP_FLOATS = 1 << 20,   /* that the rows of a step hold in scratch, where a chunk allows it */
     STEP_ROWS_MIN = 12 * MR, /* where it does not */
-    QUERY_BLOCK = 4 * MR,   /* rows of one task that makes scores */
-    KEY_BLOCK = 2 * NR,     /* keys that one task packs */
-    COLUMN_BLOCK = 128      /* columns of one task that walks the chunks: whole panels */
+    QUERY_BLOCK = 4 * MR,    /* rows of one task that makes scores */
+    KEY_BLOCK = 2 * NR,      /* keys that one task packs */
+    COLUMN_BLOCK = 128       /* columns of one task: whole panels */
 };
 
-/* Queries [first, first + n) of one chunk, counted from the first position of the chunk. */
+/* Positions [base, base + len) of a call, base + pos a multiple of C, cut into steps: `step` rows
+ * of `group` batch rows, whole chunks or a part of one. Rows of a cut count from base. */
+typedef struct Cut {
+    const Chunks *a;
+    int64_t base, len, step, group;
+    int spans; /* chunks that a step of one batch row touches, at most */
+} Cut;
+
+/* Batch rows [b0,b1), rows [t0,t1) of the cut. */
+typedef struct Step {
+    int64_t b0, b1, t0, t1;
+    int spans;
+} Step;
+
+/* Queries [first, first + n) of one chunk of one batch row, counted from the chunk's start. */
 typedef struct Span {
+    int64_t row, start; /* of the first query and of the chunk's start, in the (B*T) rows of a call */
+    int64_t at;         /* of the first query, in the step's scratch of group * step rows */
+    int64_t slot;       /* of the chunk, among group * spans */
     int first, n;
-    int keys;             /* valid keys at hand, from the first position of the chunk */
-    float c;              /* factor of ql M; 0: no M */
-    const float *qq, *ql; /* (n,S) */
-    const float *kpack;   /* local_scale kq' of the chunk, packed: (S,keys) */
-    const float *v;       /* (keys,E) */
-    float *left;          /* (n, chunks_left): [c ql | A] */
-    float *o;             /* (n,E) */
+    int keys; /* valid keys at hand, from the chunk's start */
+    float c;  /* factor of ql M; 0: no M */
 } Span;
 
 static inline int min_int(int a, int b)
 {
     return a < b ? a : b;
+}
+static inline int max_int(int a, int b)
+{
+    return a > b ? a : b;
 }
 
 /* Row distance of the left factor. */
@@ -39,7 +56,7 @@ static inline int64_t chunks_left(const Chunks *a)
 {
     return tile_pad((int64_t)a->s + a->chunk);
 }
-/* Floats of one state (S,E) in panels, and of the keys of one chunk. */
+/* Floats of one state (S,E) in panels of E, and of the keys of one chunk. */
 static inline size_t chunks_state(const Chunks *a)
 {
     return pack_size(NR, a->s, a->e);
@@ -60,27 +77,34 @@ static inline int keys_from(const Chunks *a, int64_t b, int64_t at, int64_t n)
     return (int)max64(0, min64(n, chunks_valid(a, b) - at));
 }
 /* c_g of kernels.h */
-static inline double chunks_factor(const Chunks *a, int64_t b, int64_t g)
+static inline float chunks_factor(const Chunks *a, int64_t b, int64_t g)
 {
     int64_t n = a->causal ? g : ceil_div(chunks_valid(a, b), a->chunk);
-    return n <= 0 ? 0.0 : a->lin_scale / (a->lin_mean ? (double)n : 1.0);
+    return n <= 0 ? 0.0f : (float)(a->lin_scale / (a->lin_mean ? (double)n : 1.0));
 }
-/* Keys that queries before row `end` of the chunk may see. */
+/* Keys that queries before `end` of the chunk may see. */
 static inline int span_sees(const Chunks *a, const Span *s, int end)
 {
     return a->causal ? min_int(s->keys, end) : s->keys;
 }
 
-/* Rows [i0,i1) of the span's left factor. */
-void CPU(chunks_scores)(const Chunks *a, const Span *s, int i0, int i1);
-/* Columns [j, j + NR) of the span's output; right ((S + C), NR) begins with M of those columns and
- * takes the span's values behind it. ahead: values that will be wanted next, or NULL. */
-void CPU(chunks_out)(const Chunks *a, const Span *s, int j, float *right, const float *ahead);
-/* Whole chunks: positions [base, base + len) of the call, base + pos a multiple of C. Reads and
- * updates a->sum if there is one. */
+Cut CPU(cut_of)(const Chunks *a, int64_t base, int64_t len, int64_t floats_per_row);
+Step CPU(cut_step)(const Cut *c, int64_t b0, int64_t t0);
+/* Chunk q of the step in batch row b. */
+Span CPU(cut_span)(const Cut *c, const Step *at, int64_t b, int q);
+
+/* Rows [i0,i1) of [c ql | A], chunks_left apart. kpack: local_scale kq' of the chunk, (S,keys). */
+void CPU(chunks_scores)(const Chunks *a, const Span *s, const float *kpack, int i0, int i1,
+                        float *left);
+/* Columns [j, j + NR) of the span's output. v: values of the chunk; right ((S + C), NR) begins with
+ * M of those columns and takes v behind it; ahead: values that will be wanted next, or NULL. */
+void CPU(chunks_out)(const Chunks *a, const Span *s, const float *left, const float *v, int j,
+                     float *right, const float *ahead);
+
+/* Whole chunks, forward: reads and updates a->sum if there is one. */
 Status CPU(chunks_run)(Dev *d, const Chunks *a, int64_t base, int64_t len);
-/* The forward pass with state. */
+/* The forward pass with state, and of one position. */
 Status CPU(chunks_resume)(Dev *d, const Chunks *a);
-Status CPU(chunks_decode)(Dev *d, const Chunks *a); /* of one position */
+Status CPU(chunks_decode)(Dev *d, const Chunks *a);
 
 #endif

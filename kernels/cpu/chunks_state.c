@@ -34,18 +34,14 @@ static void append(const Open *r, int64_t b)
 static Span span_of(const Open *r, int64_t b)
 {
     const Chunks *a = r->a;
-    int64_t from = b * a->len + r->row;
     return (Span){
+        .row = b * a->len + r->row,
+        .at = b * r->n,
+        .slot = b,
         .first = r->first,
         .n = r->n,
         .keys = keys_from(a, b, r->chunk_at, r->first + r->n),
-        .c = (float)chunks_factor(a, b, r->chunk_at / a->chunk),
-        .qq = (const float *)a->qq + from * a->s,
-        .ql = (const float *)a->ql + from * a->s,
-        .kpack = r->keys + (size_t)b * chunks_keys(a),
-        .v = (const float *)a->vals + b * a->chunk * a->e,
-        .left = r->left + b * r->n * chunks_left(a),
-        .o = (float *)a->o + from * a->e,
+        .c = chunks_factor(a, b, r->chunk_at / a->chunk),
     };
 }
 
@@ -57,8 +53,7 @@ static void gather(const Open *r, const Span *s, int64_t b, int j, const float *
     int n = min_int(NR, a->e - j), valid = keys_from(a, b, r->chunk_at + r->first, r->n);
     float *part = (float *)a->part + b * a->s * a->e + j;
     float *sum = (float *)a->sum + b * a->s * a->e + j;
-    int64_t from = b * a->len + r->row;
-    CPU(tile_mm)(a->s, n, valid, a_cols((const float *)a->kl + from * a->s, a->s),
+    CPU(tile_mm)(a->s, n, valid, a_cols((const float *)a->kl + s->row * a->s, a->s),
                  (TileB){right + (int64_t)(a->s + s->first) * NR, NR, 0}, part, a->e, TILE_ADD);
     for (int p = 0; closes(r) && p < a->s; p++) {
         row_add(sum + (int64_t)p * a->e, part + (int64_t)p * a->e, n);
@@ -74,7 +69,8 @@ static void panel(const Open *r, int64_t b, int j)
     if (s.c != 0.0f)
         CPU(pack_rows)(NR, a->s, min_int(NR, a->e - j),
                        (const float *)a->sum + b * a->s * a->e + j, a->e, 1.0f, right);
-    CPU(chunks_out)(a, &s, j, right, NULL);
+    CPU(chunks_out)(a, &s, r->left + s.at * chunks_left(a),
+                    (const float *)a->vals + b * a->chunk * a->e, j, right, NULL);
     gather(r, &s, b, j, right);
 }
 
@@ -94,13 +90,16 @@ static void block(const Open *r)
                 if (j < s.keys)
                     CPU(pack_cols)(NR, a->s, min_int(KEY_BLOCK, s.keys - j),
                                    (const float *)a->keys + (b * a->chunk + j) * a->s, a->s,
-                                   (float)a->local_scale, (float *)s.kpack + (int64_t)j * a->s);
+                                   (float)a->local_scale,
+                                   r->keys + (size_t)b * chunks_keys(a) + (int64_t)j * a->s);
             }
 #pragma omp for collapse(2)
         for (int64_t b = 0; b < a->batch; b++)
             for (int i = 0; i < r->n; i += QUERY_BLOCK) {
                 Span s = span_of(r, b);
-                CPU(chunks_scores)(a, &s, i, min_int(i + QUERY_BLOCK, r->n));
+                CPU(chunks_scores)(a, &s, r->keys + (size_t)b * chunks_keys(a), i,
+                                   min_int(i + QUERY_BLOCK, r->n),
+                                   r->left + s.at * chunks_left(a));
             }
 #pragma omp for collapse(2)
         for (int64_t b = 0; b < a->batch; b++)

@@ -4,7 +4,14 @@
  * B stored (n,k): a task makes some columns of C, each a dot product along a row of B. */
 #include "kernels/cpu/cpu.h"
 
-enum { ROWS = 4, STRIP = 4, STRIP_COLS = STRIP * VW, DOTS = 4, DOTS_COLS = 16, AHEAD = 8 };
+enum {
+    ROWS = VW == 16 ? 4 : 2, /* of A at a time: ROWS x STRIP sums live in registers */
+    STRIP = 8,               /* vectors */
+    STRIP_COLS = STRIP * VW,
+    AHEAD = 16, /* rows of B asked for in advance: a strip is too narrow for the prefetcher */
+    DOTS = 4,
+    DOTS_COLS = 16 /* of one task */
+};
 
 static void put(const Gemm *a, int64_t i, int64_t j, float sum)
 {
@@ -26,6 +33,7 @@ strip(const Gemm *a, const int rows, const bool whole, int64_t i0, int64_t j0, i
             acc[i][v] = vset(0);
     for (int64_t p = 0; p < a->k; p++, b += a->ldb)
         for (int v = 0; v < STRIP; v++) {
+            __builtin_prefetch(b + AHEAD * a->ldb + v * VW);
             const int left = n - v * VW;
             vf bv = whole || left >= VW ? vload(b + v * VW)
                     : left > 0          ? vload_n(b + v * VW, left)
@@ -45,17 +53,15 @@ strip(const Gemm *a, const int rows, const bool whole, int64_t i0, int64_t j0, i
 static void strip_rows(const Gemm *a, int64_t i0, int64_t j0, int n)
 {
     const int64_t rows = a->m - i0;
-    if (n < STRIP_COLS)
-        for (int64_t i = i0; i < min64(a->m, i0 + ROWS); i++)
-            strip(a, 1, false, i, j0, n);
-    else if (rows == 1)
-        strip(a, 1, true, i0, j0, STRIP_COLS);
-    else if (rows == 2)
-        strip(a, 2, true, i0, j0, STRIP_COLS);
-    else if (rows == 3)
-        strip(a, 3, true, i0, j0, STRIP_COLS);
-    else
+    if (n == STRIP_COLS && rows >= ROWS) {
         strip(a, ROWS, true, i0, j0, STRIP_COLS);
+        return;
+    }
+    for (int64_t i = i0; i < i0 + min64(rows, ROWS); i++)
+        if (n == STRIP_COLS)
+            strip(a, 1, true, i, j0, STRIP_COLS);
+        else
+            strip(a, 1, false, i, j0, n);
 }
 
 /* Rows [i0, i0 + rows) of C, columns [j0, j0 + DOTS); both counts are constants. */
@@ -83,18 +89,16 @@ __attribute__((always_inline)) static inline void dots(const Gemm *a, const int 
 static void dots_rows(const Gemm *a, int64_t i0, int64_t j0, int n)
 {
     const int64_t rows = a->m - i0;
-    if (n < DOTS) {
-        for (int64_t i = i0; i < min64(a->m, i0 + ROWS); i++)
+    if (n == DOTS && rows >= ROWS) {
+        dots(a, ROWS, DOTS, i0, j0);
+        return;
+    }
+    for (int64_t i = i0; i < i0 + min64(rows, ROWS); i++)
+        if (n == DOTS)
+            dots(a, 1, DOTS, i, j0);
+        else
             for (int j = 0; j < n; j++)
                 dots(a, 1, 1, i, j0 + j);
-    } else if (rows == 1)
-        dots(a, 1, DOTS, i0, j0);
-    else if (rows == 2)
-        dots(a, 2, DOTS, i0, j0);
-    else if (rows == 3)
-        dots(a, 3, DOTS, i0, j0);
-    else
-        dots(a, ROWS, DOTS, i0, j0);
 }
 
 void CPU(gemm_skinny)(const Gemm *a)

@@ -1,33 +1,35 @@
 /* pack.c - operands laid out for the micro-kernel: panels, transposed panels, padded rows. */
 #include <string.h>
 
+#include "kernels/base.h"
 #include "kernels/cpu/tile.h"
 
-/* One panel of w <= width columns, k rows: straight copies. */
-static void panel_rows(int width, int k, int w, const float *src, int64_t ld, float scale,
-                       float *dst)
+/* One panel of w <= width columns, k rows: whole vectors, whose ends the next row overwrites. */
+__attribute__((always_inline)) static inline void
+panel_rows(const int width, int k, int w, const float *src, int64_t ld, float scale, float *dst)
 {
-    for (int p = 0; p < k; p++, src += ld, dst += width) {
-        for (int j = 0; j < w; j++)
-            dst[j] = scale * src[j];
-        for (int j = w; j < width; j++)
-            dst[j] = 0;
-    }
+    for (int p = 0; p < k; p++, src += ld, dst += width)
+        for (int j = 0; j < width; j += VW) {
+            const int left = w - j < 0 ? 0 : w - j < VW ? w - j : VW;
+            vf x = vset(scale) * (left == VW ? vload(src + j) : vload_n(src + j, left));
+            if (width - j >= VW || p + 1 < k)
+                vstore(dst + j, x);
+            else
+                vstore_n(dst + j, x, width - j);
+        }
 }
 
 void CPU(pack_rows)(int width, int k, int n, const float *src, int64_t ld, float scale, float *dst)
 {
-    int j = 0;
-    for (; j + width <= n; j += width, dst += (int64_t)width * k) {
-        if (width == NR)
+    CHECK(width == NR || width == MR);
+    for (int j = 0; j < n; j += width, dst += (int64_t)width * k) {
+        if (n - j < width)
+            panel_rows(width, k, n - j, src + j, ld, scale, dst);
+        else if (width == NR)
             panel_rows(NR, k, NR, src + j, ld, scale, dst);
-        else if (width == MR)
-            panel_rows(MR, k, MR, src + j, ld, scale, dst);
         else
-            panel_rows(width, k, width, src + j, ld, scale, dst);
+            panel_rows(MR, k, MR, src + j, ld, scale, dst);
     }
-    if (j < n)
-        panel_rows(width, k, n - j, src + j, ld, scale, dst);
 }
 
 /* dst[p * width + j] = scale * src[j * ld + p] for 4 rows j and k columns p. */

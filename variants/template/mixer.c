@@ -127,26 +127,43 @@ Status mix_accepts(const Variant *v, const MixCtx *c)
 }
 
 /* ---- running ---- */
+void choices_free(Dev *d, Choices *ch)
+{
+    for (int i = 0; i < MIX_MAX_PARTS; i++)
+        tensor_free(d, &ch->part[i]);
+}
+
+static Status save_choice(Dev *d, Tensor *saved, const Tensor *made)
+{
+    CHECK(made->dtype == I32);
+    if (saved->buf.size != made->buf.size) {
+        tensor_free(d, saved);
+        TRY(tensor_new(d, saved, I32, MEM_ACT, made->rank, made->dim));
+    }
+    return dev_copy(d, saved->buf, made->buf, made->buf.size);
+}
+
+/* Later stages always read the saved copy, which outlives the tape's. */
 static void choose(Tape *t, const Mixer *m, const MixIn *in, Choices *ch, Parts *parts)
 {
     CHECK(ch != NULL);
-    for (int i = 0; ch->frozen && i < m->n_parts; i++)
-        if (m->choice_parts & 1u << i)
-            parts->p[i] = ch->part[i];
-    if (ch->frozen)
-        return;
-    m->choose(t, in, parts);
+    bool replay = ch->frozen || tape_is_rerun(t);
+    if (!replay)
+        m->choose(t, in, parts);
     for (int i = 0; i < m->n_parts; i++)
-        if (m->choice_parts & 1u << i)
-            ch->part[i] = parts->p[i];
+        if (m->choice_parts & 1u << i) {
+            if (!replay && tape_status(t) == ST_OK)
+                tape_fail(t, save_choice(tape_dev(t), &ch->part[i], parts->p[i]));
+            parts->p[i] = &ch->part[i];
+        }
 }
 
-/* What has to outlive a stage: some parts, the choices, and what the stage returned. */
+/* What has to outlive a stage: some parts, and what the stage returned. */
 static int kept(const Mixer *m, const Parts *parts, unsigned which, Tensor *last, Tensor *keep[])
 {
     int n = 0;
     for (int i = 0; i < m->n_parts; i++)
-        if ((which | m->choice_parts) & 1u << i)
+        if (which & 1u << i)
             keep[n++] = parts->p[i];
     keep[n++] = last;
     return n;

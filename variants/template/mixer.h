@@ -181,11 +181,13 @@ Status option_parse(const Option *options, const char *set, double opt[]);
 Status mix_accepts(const Variant *v, const MixCtx *c);
 int option_count(const Option *options);
 
-/* Saved choices of one layer: filled at the first run, replayed when `frozen`. */
+/* The choices of one layer, kept outside the tape: made anew at every run, but replayed when
+ * `frozen` and when a block is run again for its backward pass. A zero value is fine. */
 typedef struct Choices {
-    Tensor *part[MIX_MAX_PARTS];
+    Tensor part[MIX_MAX_PARTS];
     bool frozen;
 } Choices;
+void choices_free(Dev *d, Choices *ch);
 
 /* The three stages in a row; without gradients intermediates are freed between them. ch may be
  * NULL for mixers without CAP_CHOICES. */

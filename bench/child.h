@@ -1,0 +1,43 @@
+/* child.h - a worker process as its parent sees it: start, ask, replace. */
+#ifndef LONGMIX_CHILD_H
+#define LONGMIX_CHILD_H
+
+#include "report/row.h"
+
+#include <sys/types.h>
+
+typedef struct Child {
+    pid_t pid; /* 0: none */
+    int to, from, err; /* its standard input, output and error */
+    char *text;        /* what it has said so far of a line */
+    size_t len, cap;
+    char last_words[160]; /* last line of its standard error */
+} Child;
+
+/* Starts this program again with other arguments (argv ends in NULL), in a process group of its own
+ * that dies with its parent and is the first to go when memory is short. ST_DEVICE with the reason. */
+Status child_start(Child *w, char *const argv[]);
+/* Kills and forgets it; fine if there is none. */
+void child_stop(Child *w);
+
+typedef enum Answer {
+    ANSWER_ROW,     /* *row is filled */
+    ANSWER_DIED,    /* the process is gone: killed by the kernel for memory, crashed or left */
+    ANSWER_TIMEOUT, /* no answer in time; it was killed */
+    ANSWER_STOP     /* stop_fd became readable; it was killed */
+} Answer;
+
+typedef struct Ask {
+    const char *word; /* worker.h */
+    const Case *c;
+    double limit; /* seconds to wait */
+    int stop_fd;  /* readable: stop; -1: none */
+    void (*tick)(void *ctx, double seconds); /* now and then while waiting; may be NULL */
+    void *tick_ctx;
+} Ask;
+
+/* Sends a request and waits. For all answers but ANSWER_ROW the child is gone afterwards, and *row
+ * holds only status (oom, crash, timeout) and reason. */
+Answer child_ask(Child *w, const Ask *ask, Row *row);
+
+#endif

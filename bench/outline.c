@@ -1,0 +1,37 @@
+/* outline.c - see outline.h. */
+#include "bench/outline.h"
+
+#include "bench/progress.h"
+
+#include <inttypes.h>
+
+void outline_print(const Plan *p, int n_trainings, FILE *out)
+{
+    double elapsed = 0;
+    int runs = 0;
+    fprintf(out, "%-16s %-6s %-8s %-6s %10s %6s %10s %10s %10s  %s\n", "variant", "level", "pass", "impl",
+            "n", "batch", "step", "case", "memory", "verdict");
+    for (int i = 0; i < p->n; i++) {
+        const Job *j = &p->job[i];
+        char step[24], cost[24], memory[24];
+        Verdict v = plan_verdict(p, j, elapsed);
+        bool run = v.run && !j->done;
+        human_seconds(j->predicted_seconds, step, sizeof step);
+        human_seconds(j->cost, cost, sizeof cost);
+        human_bytes((double)j->predicted.counted, memory, sizeof memory);
+        fprintf(out, "%-16s %-6s %-8s %-6s %10" PRId64 " %6" PRId64 " %10s %10s %10s  %s%s%s\n",
+                j->c.variant, level_names[j->c.level], pass_names[j->c.pass], impl_names[j->c.impl],
+                j->c.n, j->c.batch, step, cost, memory,
+                j->done ? "done: " : "", j->done ? row_status_names[j->status]
+                                         : v.run ? "run" : row_status_names[v.status],
+                run || j->done || v.reason[0] == '\0' ? "" : " (see below)");
+        elapsed += run ? j->cost : 0;
+        runs += run;
+    }
+    char total[24];
+    human_seconds(elapsed, total, sizeof total);
+    fprintf(out, "%d of %d points in about %s", runs, p->n, total);
+    if (n_trainings > 0)
+        fprintf(out, ", then %d trainings", n_trainings);
+    fputc('\n', out);
+}

@@ -1,0 +1,164 @@
+/* roof.c - see roof.h. */
+#include "bench/roof.h"
+
+#include "bench/case.h"
+#include "bench/limits.h"
+#include "kernels/kernels.h"
+#include "kernels/rng.h"
+
+#include <cblas.h>
+#include <math.h>
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct Shape {
+    int m, n, k;
+} Shape;
+static const Shape shapes[] = {{512, 512, 512}, {2048, 512, 512}, {1024, 1024, 1024}};
+
+static const double PATIENCE = 0.4; /* seconds a shape */
+enum { ROUNDS = 40, LEAST_ROUNDS = 2, BIGGEST = 2048 * 512 };
+
+/* One matrix each for A, B and C; every shape is a corner of them. */
+typedef struct Bed {
+    Dev *dev;
+    Timer *timer;
+    Buf a, b, c;
+    bool host; /* OpenBLAS can reach them */
+} Bed;
+
+static Status bed_init(Bed *bed, Dev *d)
+{
+    size_t size = (size_t)BIGGEST * dev_real(d);
+    Buf *buf[] = {&bed->a, &bed->b, &bed->c};
+    bed->dev = d;
+    bed->host = strcmp(dev_name(d), "cpu") == 0;
+    TRY(timer_new(d, &bed->timer));
+    float *x = malloc(BIGGEST * sizeof *x);
+    if (x == NULL)
+        return FAIL(ST_OOM, "no memory for a matrix");
+    rng_fill_uniform(x, BIGGEST, 1.0, 1, RNG_INPUT, 0);
+    Status st = ST_OK;
+    for (int i = 0; i < COUNT(buf) && st == ST_OK; i++) {
+        st = dev_alloc(d, size, MEM_INPUT, buf[i]);
+        if (st == ST_OK)
+            st = dev_write_f32(d, *buf[i], 0, x, BIGGEST);
+    }
+    free(x);
+    return st;
+}
+
+static void bed_free(Bed *bed)
+{
+    timer_free(bed->timer);
+    dev_free(bed->dev, &bed->a);
+    dev_free(bed->dev, &bed->b);
+    dev_free(bed->dev, &bed->c);
+}
+
+/* ---- products ---- */
+typedef Status ProductFn(const Bed *bed, Shape s);
+
+static Status own(const Bed *bed, Shape s)
+{
+    return dev_kernels(bed->dev)->gemm(bed->dev, &(Gemm){.m = s.m,
+                                                         .n = s.n,
+                                                         .k = s.k,
+                                                         .alpha = 1,
+                                                         .a = bed->a.ptr,
+                                                         .b = bed->b.ptr,
+                                                         .c = bed->c.ptr,
+                                                         .lda = s.k,
+                                                         .ldb = s.n,
+                                                         .ldc = s.n});
+}
+
+static Status blas(const Bed *bed, Shape s)
+{
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, s.m, s.n, s.k, 1.0f, bed->a.ptr, s.k,
+                bed->b.ptr, s.n, 0.0f, bed->c.ptr, s.n);
+    return ST_OK;
+}
+
+static Status time_product(const Bed *bed, ProductFn *fn, Shape s, double *best)
+{
+    double seconds = 0;
+    TRY(timer_start(bed->timer));
+    TRY(fn(bed, s));
+    TRY(timer_stop(bed->timer, &seconds));
+    *best = fmax(*best, 2.0 * s.m * s.n * s.k / seconds);
+    return ST_OK;
+}
+
+/* The backend's kernels call the library with one thread; here it may use all of them. */
+static Status time_blas(const Bed *bed, Shape s, int threads, double *best)
+{
+    openblas_set_num_threads(threads);
+    Status st = time_product(bed, blas, s, best);
+    openblas_set_num_threads(1);
+    return st;
+}
+
+static Status time_shape(const Bed *bed, Shape s, int threads, Row *row)
+{
+    double end = omp_get_wtime() + PATIENCE;
+    for (int i = 0; i < ROUNDS && (i < LEAST_ROUNDS || omp_get_wtime() < end); i++) {
+        TRY(time_product(bed, own, s, &row->sgemm_own));
+        if (bed->host)
+            TRY(time_blas(bed, s, threads, &row->sgemm_blas));
+    }
+    return ST_OK;
+}
+
+/* ---- bandwidth ---- */
+
+/* Integers, since their sum may be reordered and so is not what limits. */
+static uint64_t read_all(const uint64_t *x, int64_t n)
+{
+    uint64_t sum = 0;
+#pragma omp parallel for schedule(static) reduction(+ : sum)
+    for (int64_t i = 0; i < n; i += 8)
+        sum += (x[i] + x[i + 1]) + (x[i + 2] + x[i + 3]) + ((x[i + 4] + x[i + 5]) + (x[i + 6] + x[i + 7]));
+    return sum;
+}
+
+static Status bandwidth(double *best)
+{
+    int64_t n = ceil_div(4 * limits_cache(), 64) * 8 + 8;
+    size_t size = (size_t)n * sizeof(uint64_t);
+    uint64_t *x = malloc(size), sum = 0;
+    if (x == NULL)
+        return FAIL(ST_OOM, "no memory for reading %zu bytes", size);
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < n; i++)
+        x[i] = (uint64_t)i;
+    for (int i = 0; i < 5; i++) {
+        double start = omp_get_wtime();
+        sum += read_all(x, n);
+        *best = fmax(*best, (double)size / (omp_get_wtime() - start));
+    }
+    free(x);
+    return sum != 0 ? ST_OK : FAIL(ST_DEVICE, "memory holds other numbers than were written");
+}
+
+static Status measure_roof(const Case *c, Row *row)
+{
+    Dev *d = NULL;
+    Bed bed = {0};
+    TRY(dev_open(&d, c->backend, 0, (size_t)c->mem_limit));
+    Status st = bed_init(&bed, d);
+    for (int i = 0; i < COUNT(shapes) && st == ST_OK; i++)
+        st = time_shape(&bed, shapes[i], c->threads, row);
+    bed_free(&bed);
+    dev_close(d);
+    return st == ST_OK ? bandwidth(&row->read_bandwidth) : st;
+}
+
+void roof_run(const Case *c, Row *row)
+{
+    *row = (Row){.kind = ROW_ROOF, .c = *c};
+    snprintf(row->blas_core, sizeof row->blas_core, "%s", openblas_get_corename());
+    row_fail(row, measure_roof(c, row));
+}

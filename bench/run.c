@@ -1,0 +1,218 @@
+/* run.c - see run.h. */
+#include "bench/run.h"
+
+#include "bench/check.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const double CHECK_LIMIT = 120; /* seconds */
+
+Status run_ask(Run *r, const char *word, const Case *c, double limit, const char *what, Row *row)
+{
+    Status st;
+    if (session_ask(&r->session, word, c, limit, what, row, &st))
+        return ST_OK;
+    return st != ST_OK ? st : FAIL(ST_DEVICE, "stopped");
+}
+
+/* When a worker that is late is killed. Setting up is not part of the case's own limit. */
+static double patience(const Job *j)
+{
+    double setup = (double)j->predicted.param + (double)j->predicted.state + (double)j->predicted.input;
+    return 1.5 * j->c.time_limit + 5 + setup / 2.5e8;
+}
+
+/* ---- checks ---- */
+static Row *known_check(Run *r, const Row *like)
+{
+    char key[ROW_KEY_SIZE], other[ROW_KEY_SIZE];
+    row_key(like, key, sizeof key);
+    for (int i = 0; i < r->n_checks; i++) {
+        row_key(&r->check[i], other, sizeof other);
+        if (strcmp(key, other) == 0)
+            return &r->check[i];
+    }
+    return NULL;
+}
+
+static Row *keep_check(Run *r, const Row *row)
+{
+    r->check = realloc(r->check, (size_t)(r->n_checks + 1) * sizeof *r->check);
+    CHECK(r->check != NULL);
+    r->check[r->n_checks] = *row;
+    return &r->check[r->n_checks++];
+}
+
+static Status make_check(Run *r, Row *row)
+{
+    char what[64];
+    Case c = row->c;
+    const PastRow *past = past_find(&r->past, row);
+    if (past != NULL) {
+        row->status = past->status;
+        memcpy(row->reason, past->reason, sizeof row->reason);
+        return ST_OK;
+    }
+    snprintf(what, sizeof what, "checking %s against ref", c.variant);
+    TRY(run_ask(r, "check", &c, CHECK_LIMIT, what, row));
+    row->kind = ROW_CHECK;
+    row->c = c;
+    return session_append(&r->session, row);
+}
+
+/* The check that stands for a case; ref needs none. */
+static Status checked(Run *r, const Case *c, RowStatus *status, char *reason, size_t size)
+{
+    Row row = {.kind = ROW_CHECK, .c = check_case(c)};
+    *status = ROW_OK;
+    if (strcmp(c->backend, "ref") == 0)
+        return ST_OK;
+    const Row *check = known_check(r, &row);
+    if (check == NULL) {
+        TRY(make_check(r, &row));
+        check = keep_check(r, &row);
+    }
+    *status = check->status == ROW_OK ? ROW_OK : ROW_FAILED_CHECK;
+    snprintf(reason, size, "check: %.240s", check->reason);
+    return ST_OK;
+}
+
+/* ---- one point ---- */
+static void name_case(const Case *c, char *out, size_t size)
+{
+    snprintf(out, size, "%s %s %s%s at %" PRId64, c->variant, level_names[c->level], pass_names[c->pass],
+             c->impl == IMPL_NAIVE ? " naive" : "", c->n);
+}
+
+static void from_plan(const Run *r, const Job *j, Row *row)
+{
+    row->kind = ROW_CASE;
+    row->c = j->c;
+    row->predicted = j->predicted;
+    row->predicted_seconds = j->predicted_seconds;
+    row->flops = j->flops;
+    row->bytes = j->bytes;
+    row->params = j->params;
+    row->tokens = j->tokens;
+    row->roof_rate = r->roof_rate;
+    if (row->status == ROW_OK && r->roof_rate > 0)
+        row->roof_fraction = row->flops / row->timing.median / r->roof_rate;
+}
+
+static void show_case(Run *r, const Job *j, int index)
+{
+    ProgressState *s = &r->session.state;
+    double trainings = 0;
+    for (int i = 0; i < r->n_trainings; i++)
+        trainings += r->training[i].done ? 0 : r->training[i].cost;
+    s->eta = plan_remaining(&r->plan, index, session_elapsed(&r->session)) + trainings;
+    s->expected = j->cost;
+    s->memory = (double)j->predicted.counted;
+}
+
+/* Runs the case, or says why not. */
+static Status judge(Run *r, Job *j, int index, Row *row)
+{
+    char what[96];
+    Verdict v = plan_verdict(&r->plan, j, session_elapsed(&r->session));
+    if (v.run)
+        TRY(checked(r, &j->c, &v.status, v.reason, sizeof v.reason));
+    if (v.run && v.status == ROW_OK) {
+        name_case(&j->c, what, sizeof what);
+        show_case(r, j, index);
+        return run_ask(r, "case", &j->c, patience(j), what, row);
+    }
+    *row = (Row){.status = v.status};
+    memcpy(row->reason, v.reason, sizeof row->reason);
+    return ST_OK;
+}
+
+static void count_total(Run *r)
+{
+    ProgressState *s = &r->session.state;
+    s->done = s->total = 0;
+    for (int i = 0; i < r->plan.n; i++)
+        s->total += !r->plan.job[i].done;
+    for (int i = 0; i < r->n_trainings; i++)
+        s->total += !r->training[i].done;
+}
+
+Status run_cases(Run *r)
+{
+    Row row;
+    count_total(r);
+    for (int i = 0; i < r->plan.n; i++) {
+        Job *j = &r->plan.job[i];
+        if (j->done)
+            continue;
+        plan_predict(&r->plan);
+        TRY(judge(r, j, i, &row));
+        from_plan(r, j, &row);
+        TRY(session_append(&r->session, &row));
+        j->done = true;
+        j->status = row.status;
+        j->seconds = row.timing.median;
+        r->session.state.done++;
+    }
+    return ST_OK;
+}
+
+/* ---- trainings ---- */
+int64_t run_training_tokens(const Run *r, const Case *c)
+{
+    int64_t step = c->batch * c->n;
+    return max64(1, r->sweep.training.tokens / step) * step;
+}
+
+/* Half a million parameters, 6 flops each a token, at a quarter of the roof; then as the ones before. */
+static void cost_trainings(Run *r)
+{
+    double sum = 0, n = 0;
+    for (int i = 0; i < r->n_trainings; i++)
+        if (r->training[i].done && r->training[i].seconds > 0) {
+            sum += r->training[i].seconds;
+            n++;
+        }
+    double guess = 6 * 5e5 * (double)r->sweep.training.tokens / (0.25 * r->plan.rates.flops);
+    for (int i = 0; i < r->n_trainings; i++)
+        r->training[i].cost = n > 0 ? sum / n : guess;
+}
+
+static Status train_one(Run *r, Job *j, int index)
+{
+    Row row;
+    char what[96];
+    Case c = j->c;
+    double begin = session_now();
+    ProgressState *s = &r->session.state;
+    cost_trainings(r);
+    s->eta = 0;
+    for (int i = index; i < r->n_trainings; i++)
+        s->eta += r->training[i].done ? 0 : r->training[i].cost;
+    s->expected = j->cost;
+    s->memory = 0;
+    snprintf(what, sizeof what, "training %s for %" PRId64 " tokens", c.variant,
+             run_training_tokens(r, &c));
+    TRY(run_ask(r, "train", &c, patience(j), what, &row));
+    row.kind = ROW_TRAIN;
+    if (row.status != ROW_OK)
+        row.c = c;
+    TRY(session_append(&r->session, &row));
+    j->done = true;
+    j->status = row.status;
+    j->seconds = row.status == ROW_OK ? session_now() - begin : 0;
+    s->done++;
+    return ST_OK;
+}
+
+Status run_trainings(Run *r)
+{
+    for (int i = 0; i < r->n_trainings; i++)
+        if (!r->training[i].done)
+            TRY(train_one(r, &r->training[i], i));
+    return ST_OK;
+}

@@ -1,0 +1,267 @@
+/* supervisor.c - the order of things in a run; see supervisor.h. */
+#include "bench/supervisor.h"
+
+#include "bench/limits.h"
+#include "bench/machine.h"
+#include "bench/outline.h"
+#include "bench/past.h"
+#include "bench/run.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Seconds that a request may take; cases and trainings have their own limits. */
+static const double HELLO = 60, PREDICT = 60, ROOF = 120, TEXT_LIMIT = 300;
+
+/* ---- before anything is written ---- */
+
+/* Threads, memory, instruction set and backend, as they are here. */
+static Status settle(Run *r, int argc, char *const argv[])
+{
+    Sweep *s = &r->sweep;
+    Row hello;
+    Case c = {.threads = s->threads > 0 ? s->threads : limits_threads()};
+    if (s->threads == 0)
+        s->threads = c.threads;
+    if (s->mem_limit == 0)
+        s->mem_limit = limits_free_memory() / 5 * 4;
+    snprintf(c.variant, sizeof c.variant, "none");
+    snprintf(c.dtype, sizeof c.dtype, "f32");
+    memcpy(c.backend, s->backend, sizeof c.backend);
+    machine_row(argc, argv, s->threads, &r->run_row);
+    TRY(run_ask(r, "hello", &c, HELLO, "looking at the machine", &hello));
+    if (hello.status != ROW_OK)
+        return FAIL(ST_DEVICE, "%s", hello.reason);
+    if (strcmp(s->backend, "auto") == 0)
+        snprintf(s->backend, sizeof s->backend, "%s",
+                 strcmp(hello.cuda, "available") == 0 ? "cuda" : "cpu");
+    else
+        snprintf(hello.cuda, sizeof hello.cuda, "not asked for: --backend %s", s->backend);
+    memcpy(r->run_row.isa, hello.isa, sizeof hello.isa);
+    memcpy(r->run_row.cuda, hello.cuda, sizeof hello.cuda);
+    memcpy(r->run_row.profile, s->profile, sizeof s->profile);
+    memcpy(r->session.run, r->run_row.run, sizeof r->session.run);
+    return ST_OK;
+}
+
+static Job *jobs_of(const SweepCase *cases, int n)
+{
+    Job *job = calloc((size_t)n + 1, sizeof *job);
+    CHECK(job != NULL);
+    for (int i = 0; i < n; i++) {
+        job[i].c = cases[i].c;
+        job[i].must = cases[i].must;
+    }
+    return job;
+}
+
+static Status make_jobs(Run *r)
+{
+    SweepCase *cases = NULL;
+    Status st = sweep_cases(&r->sweep, &cases, &r->plan.n);
+    if (st == ST_OK)
+        r->plan.job = jobs_of(cases, r->plan.n);
+    free(cases);
+    cases = NULL;
+    if (st == ST_OK)
+        st = sweep_trainings(&r->sweep, &cases, &r->n_trainings);
+    if (st == ST_OK)
+        r->training = jobs_of(cases, r->n_trainings);
+    free(cases);
+    r->plan.budget = r->sweep.budget;
+    return st;
+}
+
+static void settle_job(Job *j, const PastRow *past)
+{
+    if (past == NULL || !past_holds(past, &j->c))
+        return;
+    j->done = true;
+    j->status = past->status;
+    j->seconds = past->seconds;
+}
+
+static Status recall(Run *r)
+{
+    Row like = {.kind = ROW_CASE};
+    TRY(past_read(r->sweep.out, &r->run_row, &r->past));
+    for (int i = 0; i < r->plan.n; i++) {
+        like.c = r->plan.job[i].c;
+        settle_job(&r->plan.job[i], past_find(&r->past, &like));
+    }
+    for (int i = 0; i < r->n_trainings; i++)
+        settle_job(&r->training[i],
+                   past_training(&r->past, &r->training[i].c, run_training_tokens(r, &r->training[i].c)));
+    return ST_OK;
+}
+
+/* The dry run of every point: memory and work, or why it cannot be. */
+static Status predict_all(Run *r)
+{
+    Row row;
+    for (int i = 0; i < r->plan.n; i++) {
+        Job *j = &r->plan.job[i];
+        r->session.state.done = i;
+        r->session.state.total = r->plan.n;
+        TRY(run_ask(r, "predict", &j->c, PREDICT, "predicting", &row));
+        j->flops = row.flops;
+        j->bytes = row.bytes;
+        j->predicted = row.predicted;
+        j->params = row.params;
+        j->tokens = row.tokens;
+        if (row.status == ROW_OK || j->done)
+            continue;
+        j->fixed = true;
+        j->status = row.status;
+        memcpy(j->reason, row.reason, sizeof j->reason);
+    }
+    return ST_OK;
+}
+
+static Status measure_roof(Run *r, Row *row)
+{
+    Case c = r->plan.n > 0 ? r->plan.job[0].c : r->training[0].c;
+    TRY(run_ask(r, "roof", &c, ROOF, "measuring the machine's own speed", row));
+    double best = row->sgemm_own > row->sgemm_blas ? row->sgemm_own : row->sgemm_blas;
+    r->roof_rate = best > 0 ? best : 0;
+    r->plan.rates = (Rates){best > 0 ? best : 1e10, row->read_bandwidth > 0 ? row->read_bandwidth : 1e10};
+    row->kind = ROW_ROOF;
+    return ST_OK;
+}
+
+static Status prepare(Run *r, int argc, char *const argv[])
+{
+    TRY(settle(r, argc, argv));
+    TRY(make_jobs(r));
+    if (!r->sweep.dry_run)
+        TRY(journal_open(&r->session.journal, r->sweep.out, r->sweep.fresh));
+    if (!r->sweep.fresh)
+        TRY(recall(r));
+    int64_t cut = r->session.journal != NULL ? journal_cut(r->session.journal) : 0;
+    if (cut > 0)
+        progress_say(&r->session.progress, "%s: a torn last line of %" PRId64 " bytes was cut off",
+                     r->sweep.out, cut);
+    return predict_all(r);
+}
+
+/* ---- the run ---- */
+static Status write_beginning(Run *r)
+{
+    Row roof, text;
+    TRY(session_append(&r->session, &r->run_row));
+    TRY(measure_roof(r, &roof));
+    TRY(session_append(&r->session, &roof));
+    if (r->n_trainings == 0 || past_has_text(&r->past))
+        return ST_OK;
+    TRY(run_ask(r, "text", &r->training[0].c, TEXT_LIMIT, "counting the text's entropies", &text));
+    text.kind = ROW_TEXT;
+    if (text.status != ROW_OK)
+        return FAIL(ST_IO, "%s", text.reason);
+    return session_append(&r->session, &text);
+}
+
+static bool all_done(const Run *r)
+{
+    bool done = true;
+    for (int i = 0; i < r->plan.n; i++)
+        done = done && r->plan.job[i].done;
+    for (int i = 0; i < r->n_trainings; i++)
+        done = done && r->training[i].done;
+    return done;
+}
+
+static int bad_rows(const Run *r)
+{
+    int bad = 0;
+    for (int i = 0; i < r->plan.n + r->n_trainings; i++) {
+        const Job *j = i < r->plan.n ? &r->plan.job[i] : &r->training[i - r->plan.n];
+        bad += j->done && (j->status == ROW_FAILED_CHECK || j->status == ROW_CRASH);
+    }
+    return bad;
+}
+
+static void summarise(Run *r)
+{
+    char line[256], time[24];
+    size_t used = 0;
+    int n = 0;
+    line[0] = '\0';
+    for (int i = 0; i < ROW_STATUSES; i++) {
+        if (r->session.count[i] > 0)
+            used += (size_t)snprintf(line + used, sizeof line - used, ", %d %s", r->session.count[i],
+                                     row_status_names[i]);
+        n += r->session.count[i];
+    }
+    human_seconds(session_elapsed(&r->session), time, sizeof time);
+    progress_say(&r->session.progress, "%s: %d rows in %s%s", r->sweep.out, n, time, line);
+}
+
+static Status measure_all(Run *r)
+{
+    Row end = {.kind = ROW_END};
+    TRY(write_beginning(r));
+    plan_predict(&r->plan);
+    plan_sort(&r->plan);
+    TRY(run_cases(r));
+    TRY(run_trainings(r));
+    TRY(session_append(&r->session, &end));
+    summarise(r);
+    return ST_OK;
+}
+
+static Status show_plan(Run *r)
+{
+    Row roof;
+    TRY(measure_roof(r, &roof));
+    plan_predict(&r->plan);
+    plan_sort(&r->plan);
+    progress_clear(&r->session.progress);
+    outline_print(&r->plan, r->n_trainings, stdout);
+    return ST_OK;
+}
+
+static Status run(Run *r, int argc, char *const argv[])
+{
+    TRY(prepare(r, argc, argv));
+    if (r->sweep.dry_run)
+        return show_plan(r);
+    if (!r->past.ended || !all_done(r))
+        return measure_all(r);
+    progress_say(&r->session.progress, "%s: holds all %d rows already; --fresh measures them again",
+                 r->sweep.out, r->plan.n + r->n_trainings);
+    return ST_OK;
+}
+
+static int exit_code(const Run *r, Status st, int signal)
+{
+    if (signal != 0) {
+        fprintf(stderr, "stopped; the rows so far are in %s, and the same command goes on from there\n",
+                r->sweep.out);
+        return EXIT_SIGNAL + signal;
+    }
+    if (st != ST_OK) {
+        fprintf(stderr, "longmix bench: %s\n", status_reason());
+        return EXIT_TROUBLE;
+    }
+    return bad_rows(r) > 0 ? EXIT_BAD_ROWS : EXIT_FINE;
+}
+
+int supervise(const Sweep *s, int argc, char *const argv[])
+{
+    Run r = {.sweep = *s};
+    limits_unpin();
+    Status st = session_open(&r.session, s->data[0] != '\0' ? s->data : NULL, s->training.tokens);
+    if (st == ST_OK)
+        st = run(&r, argc, argv);
+    int stopped_by = r.session.stopped_by;
+    session_close(&r.session);
+    int code = exit_code(&r, st, stopped_by);
+    past_free(&r.past);
+    free(r.plan.job);
+    free(r.training);
+    return code;
+}

@@ -1,0 +1,144 @@
+/* plot_quality.c - bits per byte of trainings against what they took, with what a model has to beat. */
+#include "report/plot.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* Held-out bits per byte, or of the training text when it was never evaluated on the way. */
+static double bpb_of(const Row *r, const Point *p)
+{
+    int n_valid = 0;
+    for (int i = 0; i < r->n_points; i++)
+        n_valid += isfinite(r->point[i].valid_bpb) ? 1 : 0;
+    return n_valid >= 2 ? p->valid_bpb : p->train_bpb;
+}
+
+static bool shows(const QualityPlot *q, const Row *r, const Point *p)
+{
+    return r->status == ROW_OK && q->x(p) > 0 && isfinite(bpb_of(r, p));
+}
+
+static bool has_points(const QualityPlot *q, const Row *r)
+{
+    for (int i = 0; i < r->n_points; i++)
+        if (shows(q, r, &r->point[i]))
+            return true;
+    return false;
+}
+
+static void find_ranges(const QualityPlot *q, const SeriesSet *set, const Row *text, Range *x,
+                        Range *y)
+{
+    *x = *y = range_empty();
+    for (const Series *s = set->item; s < set->item + set->n; s++) {
+        const Row *r = s->row[0];
+        for (int i = 0; i < r->n_points; i++) {
+            if (!shows(q, r, &r->point[i]))
+                continue;
+            range_add(x, q->x(&r->point[i]));
+            range_add(y, bpb_of(r, &r->point[i]));
+        }
+    }
+    if (range_is_empty(*x))
+        return;
+    if (text != NULL) {
+        y->hi = fmin(y->hi, text->entropy[0]); /* an untrained model's 8 bits tell nothing */
+        range_add(y, text->entropy[0]);
+        range_add(y, text->xz_bpb);
+    }
+    x->lo /= 1.1;
+    x->hi *= 1.1;
+    double air = 0.07 * (y->hi - y->lo) + 0.02;
+    y->lo -= air;
+    y->hi += 1.5 * air;
+}
+
+static void write_data(FILE *f, const QualityPlot *q, const SeriesSet *set)
+{
+    for (int i = 0; i < set->n; i++) {
+        const Row *r = set->item[i].row[0];
+        if (!has_points(q, r))
+            continue;
+        fprintf(f, "# %s\n$d%d << EOD\n", set->item[i].label, i);
+        for (int k = 0; k < r->n_points; k++)
+            if (shows(q, r, &r->point[k]))
+                fprintf(f, "%.9g %.6g\n", q->x(&r->point[k]), bpb_of(r, &r->point[k]));
+        fprintf(f, "EOD\n");
+    }
+}
+
+/* The worst of all last points: above it the right of the plot is free. */
+static double worst_end(const QualityPlot *q, const SeriesSet *set)
+{
+    double worst = 0;
+    for (const Series *s = set->item; s < set->item + set->n; s++) {
+        const Row *r = s->row[0];
+        for (int i = r->n_points - 1; i >= 0; i--)
+            if (shows(q, r, &r->point[i])) {
+                worst = fmax(worst, bpb_of(r, &r->point[i]));
+                break;
+            }
+    }
+    return worst;
+}
+
+static void write_levels(FILE *f, const Row *text, Range x, double worst)
+{
+    static const char *const names[] = {"order-0 entropy", "order-1 entropy", "order-2 entropy"};
+    char label[64];
+    for (int i = 0; text != NULL && i < COUNT(names); i++) {
+        snprintf(label, sizeof label, "%s, %.2f", names[i], text->entropy[i]);
+        script_level(f, x, text->entropy[i], text->entropy[i] > worst + 0.05, label);
+    }
+    if (text != NULL && isfinite(text->xz_bpb)) {
+        snprintf(label, sizeof label, "xz -6, %.2f", text->xz_bpb);
+        script_level(f, x, text->xz_bpb, text->xz_bpb > worst + 0.05, label);
+    }
+}
+
+static void write_plot(FILE *f, const QualityPlot *q, const SeriesSet *set)
+{
+    const char *between = "";
+    for (int i = 0; i < set->n; i++) {
+        if (!has_points(q, set->item[i].row[0]))
+            continue;
+        fprintf(f, "%s$d%d using 1:2 with linespoints ", between, i);
+        script_look(f, &set->item[i]);
+        fprintf(f, " title '%s'", set->item[i].label);
+        between = ", \\\n     ";
+    }
+}
+
+static Status write_script(FILE *f, const QualityPlot *q, const SeriesSet *set, const Row *text)
+{
+    char *plot = NULL;
+    size_t size = 0;
+    Range x, y;
+    FILE *command = open_memstream(&plot, &size);
+    if (command == NULL)
+        return FAIL(ST_OOM, "no memory for a plot");
+    write_plot(command, q, set);
+    fclose(command);
+
+    find_ranges(q, set, text, &x, &y);
+    script_head(f, q->name, q->title, q->caption);
+    write_data(f, q, set);
+    script_axis(f, 'x', q->x_label, SCALE_LOG, x);
+    script_axis(f, 'y', "bits per byte", SCALE_LINEAR, y);
+    write_levels(f, text, x, worst_end(q, set));
+    script_draw(f, q->name, plot);
+    free(plot);
+    return ST_OK;
+}
+
+Status plot_quality(FILE *f, const QualityPlot *q, const Rows *rows, bool *drawn)
+{
+    SeriesSet set;
+    *drawn = false;
+    TRY(series_of_trainings(rows, &set));
+    for (int i = 0; i < set.n; i++)
+        *drawn = *drawn || has_points(q, set.item[i].row[0]);
+    Status st = *drawn ? write_script(f, q, &set, rows_last(rows, ROW_TEXT)) : ST_OK;
+    series_free(&set);
+    return st;
+}

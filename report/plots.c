@@ -1,0 +1,174 @@
+/* plots.c - which plots there are, and drawing them. */
+#include "report/plots.h"
+
+#include "report/files.h"
+#include "report/gnuplot.h"
+#include "report/plot.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define LENGTH "context length T (tokens)"
+#define BAND   "median; band: 20th to 80th percentile of the samples"
+
+static const SweepPlot sweeps[] = {
+    {.name = "time-per-token",
+     .title = "Time per token of one layer, forward",
+     .caption = BAND "; lower is better",
+     .level = LEVEL_LAYER,
+     .pass = PASS_FWD,
+     .x_label = LENGTH,
+     .y_label = "µs per token",
+     .y = micros_per_token,
+     .lo = micros_per_token_p20,
+     .hi = micros_per_token_p80,
+     .scale = SCALE_LOG,
+     .stops = true,
+     .guide = {{0, "whole sequence: time ∝ T", false}, {1, "time ∝ T²", false}}},
+    {.name = "train-time",
+     .title = "Time per token of one layer, training step",
+     .caption = "forward, backward and optimiser; " BAND,
+     .level = LEVEL_LAYER,
+     .pass = PASS_TRAIN,
+     .x_label = LENGTH,
+     .y_label = "µs per token",
+     .y = micros_per_token,
+     .lo = micros_per_token_p20,
+     .hi = micros_per_token_p80,
+     .scale = SCALE_LOG,
+     .stops = true,
+     .guide = {{0, "whole sequence: time ∝ T", false}, {1, "time ∝ T²", false}}},
+    {.name = "memory",
+     .title = "Peak memory of one layer, forward",
+     .caption = "counted by the allocator, scratch of kernels left out; dotted: predicted before "
+                "the run",
+     .level = LEVEL_LAYER,
+     .pass = PASS_FWD,
+     .x_label = LENGTH,
+     .y_label = "peak memory",
+     .y = counted_bytes,
+     .thin = predicted_bytes,
+     .scale = SCALE_BYTES,
+     .stops = true,
+     .guide = {{1, "memory ∝ T", true}, {2, "memory ∝ T²", false}}},
+    {.name = "train-memory",
+     .title = "Peak memory of one layer, training step",
+     .caption = "counted by the allocator, scratch of kernels left out; dotted: predicted before "
+                "the run",
+     .level = LEVEL_LAYER,
+     .pass = PASS_TRAIN,
+     .x_label = LENGTH,
+     .y_label = "peak memory",
+     .y = counted_bytes,
+     .thin = predicted_bytes,
+     .scale = SCALE_BYTES,
+     .stops = true,
+     .guide = {{1, "memory ∝ T", true}, {2, "memory ∝ T²", false}}},
+    {.name = "decode",
+     .title = "Time to decode one token, one layer",
+     .caption = BAND "; lower is better",
+     .level = LEVEL_LAYER,
+     .pass = PASS_DECODE,
+     .x_label = "depth T: tokens before it",
+     .y_label = "µs per token",
+     .y = micros_per_token,
+     .lo = micros_per_token_p20,
+     .hi = micros_per_token_p80,
+     .scale = SCALE_LOG,
+     .stops = true,
+     .guide = {{0, "constant", false}, {1, "time ∝ T", false}}},
+    {.name = "sgemm-fraction",
+     .title = "Useful arithmetic, as a part of this machine's SGEMM rate",
+     .caption = "one layer, forward; operations by each paper's formula; higher is better",
+     .level = LEVEL_LAYER,
+     .pass = PASS_FWD,
+     .x_label = LENGTH,
+     .y_label = "% of the SGEMM rate measured in the same run",
+     .y = percent_of_sgemm,
+     .scale = SCALE_LINEAR},
+};
+
+static double point_tokens(const Point *p)
+{
+    return (double)p->tokens;
+}
+static double point_seconds(const Point *p)
+{
+    return p->seconds;
+}
+
+static const QualityPlot qualities[] = {
+    {"quality-tokens", "Language modelling: bits per byte by training tokens",
+     "held-out text; grey: entropies of the text and its size under xz; lower is better",
+     "training tokens (bytes)", point_tokens},
+    {"quality-time", "Language modelling: bits per byte by wall clock",
+     "held-out text; grey: entropies of the text and its size under xz; lower is better",
+     "seconds of training on this machine", point_seconds},
+};
+
+/* Either a sweep or a quality plot. */
+typedef struct AnyPlot {
+    const SweepPlot *sweep;
+    const QualityPlot *quality;
+} AnyPlot;
+
+static Status write_script(const AnyPlot *p, const Rows *rows, const char *path, bool *drawn)
+{
+    FILE *f = fopen(path, "we");
+    if (f == NULL)
+        return FAIL(ST_IO, "%s: %s", path, strerror(errno));
+    Status st = p->sweep != NULL ? plot_sweep(f, p->sweep, rows, drawn)
+                                 : plot_quality(f, p->quality, rows, drawn);
+    bool written = ferror(f) == 0;
+    written = fclose(f) == 0 && written;
+    if (st == ST_OK && !written)
+        st = FAIL(ST_IO, "%s: cannot be written", path);
+    return st;
+}
+
+/* Files of an earlier report must not look like ones of this. */
+static void forget(const char *folder, const char *name)
+{
+    static const char *const endings[] = {"gp", "svg", "png"};
+    char path[4096];
+    for (int i = 0; i < COUNT(endings); i++) {
+        snprintf(path, sizeof path, "%s/%s.%s", folder, name, endings[i]);
+        remove(path);
+    }
+}
+
+static Status make_plot(const AnyPlot *p, const Rows *rows, const char *folder, PlotNotes *notes)
+{
+    const char *name = p->sweep != NULL ? p->sweep->name : p->quality->name;
+    const char *title = p->sweep != NULL ? p->sweep->title : p->quality->title;
+    char path[4096], script[64];
+    PlotNote *note = &notes->note[notes->n++];
+    *note = (PlotNote){.name = name, .title = title, .why = ""};
+    snprintf(script, sizeof script, "%s.gp", name);
+    if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, script) >= sizeof path)
+        return FAIL(ST_USAGE, "%s: too long a path", folder);
+    forget(folder, name);
+    TRY(write_script(p, rows, path, &note->drawn));
+    if (!note->drawn) {
+        remove(path);
+        note->why = "no such rows in the journal";
+        return ST_OK;
+    }
+    Status st = notes->trouble[0] == '\0' ? gnuplot_run(folder, script) : ST_UNSUPPORTED;
+    note->drawn = st == ST_OK;
+    if (st == ST_UNSUPPORTED && notes->trouble[0] == '\0')
+        snprintf(notes->trouble, sizeof notes->trouble, "%s", status_reason());
+    return st == ST_UNSUPPORTED ? ST_OK : st;
+}
+
+Status plots_make(const Rows *rows, const char *folder, PlotNotes *notes)
+{
+    _Static_assert(COUNT(sweeps) + COUNT(qualities) <= PLOTS_MAX, "too many plots");
+    *notes = (PlotNotes){0};
+    TRY(folder_make(folder));
+    for (int i = 0; i < COUNT(sweeps); i++)
+        TRY(make_plot(&(AnyPlot){.sweep = &sweeps[i]}, rows, folder, notes));
+    for (int i = 0; i < COUNT(qualities); i++)
+        TRY(make_plot(&(AnyPlot){.quality = &qualities[i]}, rows, folder, notes));
+    return ST_OK;
+}
