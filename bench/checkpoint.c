@@ -1,6 +1,8 @@
 /* checkpoint.c - see checkpoint.h. One table of settings serves writing and reading. */
 #include "bench/checkpoint.h"
 
+#include "bench/parse.h"
+#include "bench/solve.h"
 #include "kernels/build_id.h"
 
 #include <math.h>
@@ -23,12 +25,12 @@ static const Field fields[] = {
     {"width", INT, AT(model.ctx.width), 1, 1 << 16},
     {"heads", INT, AT(model.ctx.heads), 1, 1 << 12},
     {"ffn", INT, AT(model.ctx.ffn), 1, 1 << 20},
-    {"vocab", INT, AT(model.vocab), 1, TEXT_VOCAB},
+    {"vocab", INT, AT(model.vocab), TEXT_VOCAB, TEXT_VOCAB},
     {"batch", INT64, AT(model.ctx.batch), 1, 1 << 20},
     {"len", INT64, AT(model.ctx.q_len), 1, 1 << 30},
     {"n_norm", INT64, AT(model.ctx.n_norm), 1, 1 << 30},
     {"steps", INT64, AT(steps), 1, 1e15},
-    {"seed", UINT64, AT(seed), 0, 1.9e19},
+    {"seed", UINT64, AT(seed), 0, 0x1p64},
     {"recompute", FLAG, AT(recompute), 0, 1},
     {"lr", DOUBLE, AT(lr), 0, 1e3},
     {"warmup", DOUBLE, AT(warmup), 0, 1},
@@ -55,26 +57,25 @@ static void field_print(const Field *f, const TrainSpec *s, char *out, size_t si
                                    : (long long)*(const int64_t *)p);
 }
 
-static Status field_parse(const Field *f, const char *path, const char *text, TrainSpec *s)
+/* False where text is no number of the field's range. */
+static bool field_set(const Field *f, const char *text, TrainSpec *s)
 {
-    char *end = NULL;
+    char *end;
     void *p = (char *)s + f->offset;
-    double value = text != NULL ? strtod(text, &end) : 0;
-    bool whole = f->kind == DOUBLE || value == floor(value);
-    if (text == NULL || end == text || *end != '\0' || !(value >= f->lo && value <= f->hi) || !whole)
-        return FAIL(ST_USAGE, "%s: setting %s is '%.40s' (a number from %g to %g)", path, f->name,
-                    text != NULL ? text : "missing", f->lo, f->hi);
+    double value = strtod(text, &end);
+    if (f->kind == UINT64)
+        return parse_u64(text, f->name, p) == ST_OK;
+    if (end == text || *end != '\0' || !(value >= f->lo && value <= f->hi))
+        return false;
     if (f->kind == DOUBLE)
         *(double *)p = value;
-    else if (f->kind == UINT64)
-        *(uint64_t *)p = strtoull(text, NULL, 10);
     else if (f->kind == INT64)
         *(int64_t *)p = (int64_t)value;
     else if (f->kind == FLAG)
         *(bool *)p = value != 0;
     else
         *(int *)p = (int)value;
-    return ST_OK;
+    return f->kind == DOUBLE || value == floor(value);
 }
 
 /* ---- saving ---- */
@@ -164,32 +165,72 @@ Status checkpoint_save(const Trainer *t, const char *path)
 }
 
 /* ---- reading ---- */
-static const char *meta_or_empty(const StFile *f, const char *key)
+/* Copies a setting, which must be there as printable ASCII that fits. */
+static Status read_text(const Checkpoint *c, const char *key, char *out, size_t size)
 {
-    const char *value = st_meta(f, key);
-    return value != NULL ? value : "";
+    const char *text = st_meta(c->file, key);
+    if (text == NULL)
+        return FAIL(ST_USAGE, "%s: setting %s is missing; is this a checkpoint?", c->path, key);
+    for (size_t i = 0; text[i] != '\0'; i++)
+        if (i + 1 >= size || text[i] < ' ' || text[i] > '~')
+            return FAIL(ST_USAGE, "%s: setting %s: at most %zu printable characters", c->path, key,
+                        size - 1);
+    memcpy(out, text, strlen(text) + 1);
+    return ST_OK;
+}
+
+static Status read_fields(const Checkpoint *c, TrainSpec *s)
+{
+    char text[40];
+    for (int i = 0; i < COUNT(fields); i++) {
+        const Field *f = &fields[i];
+        TRY(read_text(c, f->name, text, sizeof text));
+        if (!field_set(f, text, s))
+            return FAIL(ST_USAGE, "%s: setting %s is '%s' (a %s from %.10g to %.10g)", c->path,
+                        f->name, text, f->kind == DOUBLE ? "number" : "whole number", f->lo, f->hi);
+    }
+    return ST_OK;
+}
+
+static Status read_step(Checkpoint *c)
+{
+    char text[24], *end;
+    TRY(read_text(c, "step", text, sizeof text));
+    c->step = strtoll(text, &end, 10);
+    if (end == text || *end != '\0' || c->step < 0 || c->step > c->spec.steps)
+        return FAIL(ST_USAGE, "%s: step '%s' (0 to %lld)", c->path, text, (long long)c->spec.steps);
+    return ST_OK;
+}
+
+/* Before anybody allocates what the settings ask for. */
+static Status check_size(const Checkpoint *c)
+{
+    const ModelSpec *m = &c->spec.model;
+    int64_t n = solve_count(m) + (int64_t)2 * m->vocab * m->ctx.width;
+    if ((size_t)n > c->file->data_size / sizeof(float))
+        return FAIL(ST_USAGE, "%s: its settings make %lld weights, which do not fit in %zu bytes",
+                    c->path, (long long)n, c->file->data_size);
+    return ST_OK;
 }
 
 static Status read_settings(Checkpoint *c)
 {
+    char name[PARAM_NAME];
     TrainSpec *s = &c->spec;
-    const char *name = meta_or_empty(c->file, "variant"), *step = meta_or_empty(c->file, "step");
+    TRY(read_text(c, "variant", name, sizeof name));
     const Variant *v = variant_find(name);
-    char *end;
     if (v == NULL)
-        return FAIL(ST_USAGE, "%s: unknown variant '%.40s' in a checkpoint", c->path, name);
+        return FAIL(ST_USAGE, "%s: unknown variant '%s'; see `longmix list`", c->path, name);
     *s = train_defaults(v);
-    for (int i = 0; i < COUNT(fields); i++)
-        TRY(field_parse(&fields[i], c->path, st_meta(c->file, fields[i].name), s));
-    c->step = strtoll(step, &end, 10);
-    if (end == step || *end != '\0' || c->step < 0 || c->step > s->steps)
-        return FAIL(ST_USAGE, "%s: step '%.40s' (0 to %lld)", c->path, step, (long long)s->steps);
-    snprintf(s->set, sizeof s->set, "%s", meta_or_empty(c->file, "set"));
-    snprintf(c->sha256, sizeof c->sha256, "%s", meta_or_empty(c->file, "text_sha256"));
+    TRY(read_fields(c, s));
+    TRY(read_step(c));
+    TRY(read_text(c, "set", s->set, sizeof s->set));
+    TRY(read_text(c, "text_sha256", c->sha256, sizeof c->sha256));
     s->model.ctx.cap = s->model.ctx.q_len;
     c->has_moments = st_find(c->file, "optim.m.embed") != NULL;
     TRY(mix_options(v, s->set, &s->model.ctx));
-    return mix_accepts(v, &s->model.ctx);
+    TRY(mix_accepts(v, &s->model.ctx));
+    return check_size(c);
 }
 
 Status checkpoint_open(const char *path, Checkpoint *out)

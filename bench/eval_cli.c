@@ -1,9 +1,10 @@
 /* eval_cli.c - `longmix eval`: held-out bits per byte of a checkpoint, by position. */
 #include "bench/checkpoint.h"
+#include "bench/cli.h"
 #include "bench/parse.h"
 #include "bench/train.h"
 
-#include <argp.h>
+#include <errno.h>
 #include <math.h>
 #include <omp.h>
 #include <stdio.h>
@@ -120,6 +121,7 @@ static Status examine(const Args *a, Checkpoint *c, Dev *d, const Text *text, Te
     s->state = a->stream > 0;
     if (a->stream > 0) {
         s->ctx.batch = 1;
+        s->ctx.q_len = min64(s->ctx.q_len, a->stream);
         s->ctx.cap = a->stream;
     }
     Status st = trainer_init(&t, d, &c->spec, text);
@@ -148,7 +150,7 @@ static Status run(const Args *a)
     omp_set_num_threads(a->threads);
     Status st = text_load(a->data, &text);
     if (st == ST_OK)
-        st = dev_open(&d, a->backend, 0, 0);
+        st = train_device(&d, a->backend);
     if (st == ST_OK)
         st = examine(a, &c, d, &text, split);
     dev_close(d);
@@ -162,10 +164,6 @@ int eval_main(int argc, char **argv)
     static const struct argp argp = {options, parse, "CHECKPOINT", doc, NULL, NULL, NULL};
     Args a = {.data = train_default_text, .split = "test", .segment = 2048, .backend = "cpu",
               .threads = omp_get_max_threads()};
-    if (argp_parse(&argp, argc, argv, 0, NULL, &a) == 0)
-        a.status = run(&a);
-    if (a.status == ST_OK)
-        return 0;
-    fprintf(stderr, "longmix eval: %s\n", status_reason());
-    return 2;
+    Status st = cli_parse(&argp, "longmix eval", argc, argv, &a);
+    return cli_exit("longmix eval", st == ST_OK ? run(&a) : st);
 }

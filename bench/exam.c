@@ -62,6 +62,14 @@ static Status examine(Model *m, Tensor *ids, Tensor *targets, Exam *e)
     return ST_OK;
 }
 
+Status exam_fits(const Text *text, TextSplit split, int64_t len)
+{
+    if (text_n_windows(text, split, (int)len) > 0)
+        return ST_OK;
+    return FAIL(ST_USAGE, "%s: the %s part has %zu bytes, too few for a context of %lld", text->path,
+                text_split_name(split), text_split(text, split).size, (long long)len);
+}
+
 Status trainer_exam(Trainer *t, TextSplit split, int64_t max_windows, Exam *out)
 {
     Model *m = &t->model;
@@ -70,6 +78,7 @@ Status trainer_exam(Trainer *t, TextSplit split, int64_t max_windows, Exam *out)
     if (max_windows > 0)
         windows = min64(windows, max_windows);
     *out = (Exam){0};
+    TRY(exam_fits(t->text, split, full.q_len));
     for (int64_t w = 0; w < windows; w += full.batch) {
         int64_t n = min64(full.batch, windows - w);
         TextShape shape = {split, (int)n, (int)full.q_len};
@@ -146,6 +155,7 @@ Status exam_stream(Model *m, const Text *text, TextSplit split, int64_t len, int
     TextSpan span;
     Feed f = {0};
     *out = (Exam){0};
+    CHECK(m->spec.state && len >= 2 && segment >= 1);
     TRY(text_span(text, split, 0, (size_t)len, &span));
     Status st = feed_init(&f, m->dev, segment);
     if (st == ST_OK)

@@ -40,15 +40,14 @@ static void describe_os(char *out, size_t size)
                  u.release);
 }
 
+/* As it could be typed again; argv begins with the command. */
 static void join(int argc, char *const argv[], char *out, size_t size)
 {
-    size_t used = 0;
-    out[0] = '\0';
+    size_t used = (size_t)snprintf(out, size, "longmix");
     for (int i = 0; i < argc && used + 1 < size; i++) {
-        bool quote = strchr(argv[i], ' ') != NULL;
-        int n = snprintf(out + used, size - used, "%s%s%s%s", i > 0 ? " " : "", quote ? "'" : "",
-                         argv[i], quote ? "'" : "");
-        used += n > 0 ? (size_t)n : 0;
+        const char *quote = strchr(argv[i], ' ') != NULL ? "'" : "";
+        int n = snprintf(out + used, size - used, " %s%s%s", quote, argv[i], quote);
+        used += n > 0 ? (size_t)n : 0; /* may pass size: then the loop ends */
     }
 }
 

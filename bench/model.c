@@ -222,6 +222,7 @@ Status model_random_state(Model *m, uint64_t seed)
 Status model_zero_grads(Model *m)
 {
     const Kernels *k = dev_kernels(m->dev);
+    CHECK(m->spec.grads);
     for (int i = 0; i < m->n_params; i++)
         TRY(k->fill(m->dev, tensor_size(&m->param[i].t), 0.0, m->param[i].t.grad.ptr));
     return ST_OK;
@@ -229,8 +230,9 @@ Status model_zero_grads(Model *m)
 
 static Status new_moments(Model *m, ModelParam *p)
 {
-    if (p->m.buf.ptr != NULL)
+    if (p->v.buf.ptr != NULL)
         return ST_OK;
+    tensor_free(m->dev, &p->m); /* of an attempt that ran out of memory */
     TRY(tensor_new(m->dev, &p->m, REAL, MEM_OPTIM, p->t.rank, p->t.dim));
     TRY(tensor_new(m->dev, &p->v, REAL, MEM_OPTIM, p->t.rank, p->t.dim));
     TRY(tensor_fill(m->dev, &p->m, 0.0));

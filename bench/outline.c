@@ -19,12 +19,15 @@ void outline_print(const Plan *p, int n_trainings, FILE *out)
         human_seconds(j->predicted_seconds, step, sizeof step);
         human_seconds(j->cost, cost, sizeof cost);
         human_bytes((double)j->predicted.counted, memory, sizeof memory);
-        fprintf(out, "%-16s %-6s %-8s %-6s %10" PRId64 " %6" PRId64 " %10s %10s %10s  %s%s%s\n",
+        fprintf(out, "%-16s %-6s %-8s %-6s %10" PRId64 " %6" PRId64 " %10s %10s %10s  ",
                 j->c.variant, level_names[j->c.level], pass_names[j->c.pass], impl_names[j->c.impl],
-                j->c.n, j->c.batch, step, cost, memory,
-                j->done ? "done: " : "", j->done ? row_status_names[j->status]
-                                         : v.run ? "run" : row_status_names[v.status],
-                run || j->done || v.reason[0] == '\0' ? "" : " (see below)");
+                j->c.n, j->c.batch, step, cost, memory);
+        if (j->done)
+            fprintf(out, "done: %s\n", row_status_names[j->status]);
+        else if (run)
+            fprintf(out, "run\n");
+        else
+            fprintf(out, "%s: %s\n", row_status_names[v.status], v.reason);
         elapsed += run ? j->cost : 0;
         runs += run;
     }

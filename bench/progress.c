@@ -12,7 +12,9 @@ static const double TERMINAL_PAUSE = 0.2, PLAIN_PAUSE = 2; /* seconds between tw
 void human_seconds(double s, char *text, size_t size)
 {
     int whole = (int)(s + 0.5);
-    if (s < 100)
+    if (s < 1)
+        snprintf(text, size, "%.3gms", 1e3 * s);
+    else if (s < 100)
         snprintf(text, size, "%.1fs", s);
     else if (whole < 3600)
         snprintf(text, size, "%dm%02ds", whole / 60, whole % 60);
@@ -31,9 +33,9 @@ void human_bytes(double bytes, char *text, size_t size)
     snprintf(text, size, "%.3g %s", bytes, unit[i]);
 }
 
-Progress progress_new(void)
+Progress progress_new(double now)
 {
-    return (Progress){.terminal = isatty(STDERR_FILENO) == 1, .last = -1e9};
+    return (Progress){.terminal = isatty(STDERR_FILENO) == 1, .last = now};
 }
 
 void progress_clear(Progress *p)
@@ -72,7 +74,10 @@ static void compose(const ProgressState *s, char *line, size_t size)
         snprintf(tail, sizeof tail, " (%s of %s, %s)", ran, expected, memory);
     else
         snprintf(tail, sizeof tail, " (%s)", ran);
-    snprintf(line, size, "[%d/%d, %s to go] %s%s", s->done, s->total, eta, s->what, tail);
+    if (s->total > 0)
+        snprintf(line, size, "[%d/%d, %s to go] %s%s", s->done, s->total, eta, s->what, tail);
+    else
+        snprintf(line, size, "%s%s", s->what, tail);
 }
 
 void progress_show(Progress *p, const ProgressState *s, double now)

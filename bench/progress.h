@@ -18,14 +18,15 @@ typedef struct ProgressState {
     double memory; /* bytes predicted; 0: unknown */
 } ProgressState;
 
-Progress progress_new(void); /* on stderr */
-/* now: seconds of any steady clock. Shows nothing if the last time was only just. */
+/* On stderr. now: seconds of any steady clock, as below. */
+Progress progress_new(double now);
+/* Shows nothing if the last time was only just. */
 void progress_show(Progress *p, const ProgressState *s, double now);
 /* A line that stays, for a person. */
 void progress_say(Progress *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void progress_clear(Progress *p);
 
-/* "3m12s", "12.3s", "0.4s". */
+/* "3m12s", "12.3s", "1.25ms". */
 void human_seconds(double seconds, char *text, size_t size);
 /* "1.50 GiB", "12 KiB". */
 void human_bytes(double bytes, char *text, size_t size);

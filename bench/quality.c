@@ -1,4 +1,5 @@
 /* quality.c - one training as a row of results: equal parameters, equal tokens, one text. */
+#include "bench/limits.h"
 #include "bench/solve.h"
 #include "bench/train.h"
 
@@ -8,6 +9,12 @@
 #include <time.h>
 
 const char train_default_text[] = "build/data/kjv.txt";
+
+Status train_device(Dev **out, const char *backend)
+{
+    bool host = strcmp(backend, "cuda") != 0;
+    return dev_open(out, backend, 0, host ? (size_t)(limits_free_memory() / 5 * 4) : 0);
+}
 
 static double now(void)
 {

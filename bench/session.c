@@ -30,7 +30,9 @@ Status session_open(Session *s, const char *text, int64_t tokens)
 {
     char number[24];
     sigset_t ends;
-    *s = (Session){.progress = progress_new(), .start = session_now(), .stop_fd = -1};
+    *s = (Session){.start = session_now(), .stop_fd = -1};
+    s->progress = progress_new(s->start);
+    s->state.eta = -1;
     snprintf(number, sizeof number, "%" PRId64, tokens);
     const char *const argv[] = {"longmix", "worker", text != NULL ? text : "", number};
     for (int i = 0; i < COUNT(argv); i++) {

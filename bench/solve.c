@@ -20,10 +20,12 @@ int64_t solve_count(const ModelSpec *s)
     return block * s->layers * v->blocks_per_layer + end;
 }
 
-static int heads_for(int width)
+int solve_heads(int width)
 {
     int heads = (width + 16) / 32;
-    while (width % heads != 0 || width / heads % 2 != 0)
+    if (heads < 1)
+        return 1;
+    while (heads > 1 && (width % heads != 0 || width / heads % 2 != 0))
         heads--;
     return heads;
 }
@@ -57,7 +59,7 @@ Status solve_size(ModelSpec *s, const char *set, int64_t params)
             ModelSpec try = *s;
             try.layers = layers;
             try.ctx.width = width;
-            try.ctx.heads = heads_for(width);
+            try.ctx.heads = solve_heads(width);
             try.ctx.ffn = 0;
             TRY(mix_options(s->variant, set, &try.ctx));
             int usual = try.ctx.ffn;

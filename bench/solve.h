@@ -10,6 +10,9 @@
 /* Parameters of such a model without embedding and head, from the declarations alone. */
 int64_t solve_count(const ModelSpec *s);
 
+/* Heads of about 32 columns, an even number each, that divide the width; 1 where no more do. */
+int solve_heads(int width);
+
 /* Fills layers, ctx.width, ctx.heads and ctx.ffn so that the count is at most `params` and within
  * 2 % of it, as near as possible to the usual shape (width 64 per layer, head width 32, the
  * recipe's own channel width). Fails: ST_USAGE when no size fits. */

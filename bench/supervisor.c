@@ -6,13 +6,13 @@
 #include "bench/outline.h"
 #include "bench/past.h"
 #include "bench/run.h"
+#include "bench/train.h"
 
 #include <inttypes.h>
-#include <signal.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* Seconds that a request may take; cases and trainings have their own limits. */
 static const double HELLO = 60, PREDICT = 60, ROOF = 120, TEXT_LIMIT = 300;
@@ -73,6 +73,8 @@ static Status make_jobs(Run *r)
         r->training = jobs_of(cases, r->n_trainings);
     free(cases);
     r->plan.budget = r->sweep.budget;
+    if (st == ST_OK && r->plan.n + r->n_trainings == 0)
+        st = FAIL(ST_USAGE, "nothing of this profile is left to measure with these variants");
     return st;
 }
 
@@ -122,14 +124,17 @@ static Status predict_all(Run *r)
     return ST_OK;
 }
 
+/* Without it there are rows all the same, with guesses for predictions and no fraction of the roof. */
 static Status measure_roof(Run *r, Row *row)
 {
+    const double guess = 1e10; /* flop/s and bytes/s */
     Case c = r->plan.n > 0 ? r->plan.job[0].c : r->training[0].c;
     TRY(run_ask(r, "roof", &c, ROOF, "measuring the machine's own speed", row));
-    double best = row->sgemm_own > row->sgemm_blas ? row->sgemm_own : row->sgemm_blas;
-    r->roof_rate = best > 0 ? best : 0;
-    r->plan.rates = (Rates){best > 0 ? best : 1e10, row->read_bandwidth > 0 ? row->read_bandwidth : 1e10};
-    row->kind = ROW_ROOF;
+    if (row->status != ROW_OK)
+        progress_say(&r->session.progress, "the machine's speed is unknown: %s", row->reason);
+    r->roof_rate = fmax(row->sgemm_own, row->sgemm_blas);
+    r->plan.rates.flops = r->roof_rate > 0 ? r->roof_rate : guess;
+    r->plan.rates.bytes = row->read_bandwidth > 0 ? row->read_bandwidth : guess;
     return ST_OK;
 }
 
@@ -141,6 +146,9 @@ static Status prepare(Run *r, int argc, char *const argv[])
         TRY(journal_open(&r->session.journal, r->sweep.out, r->sweep.fresh));
     if (!r->sweep.fresh)
         TRY(recall(r));
+    if (r->sweep.no_text)
+        progress_say(&r->session.progress, "no text at %s, so no trainings: `make text`, or --data FILE",
+                     train_default_text);
     int64_t cut = r->session.journal != NULL ? journal_cut(r->session.journal) : 0;
     if (cut > 0)
         progress_say(&r->session.progress, "%s: a torn last line of %" PRId64 " bytes was cut off",
@@ -154,11 +162,11 @@ static Status write_beginning(Run *r)
     Row roof, text;
     TRY(session_append(&r->session, &r->run_row));
     TRY(measure_roof(r, &roof));
-    TRY(session_append(&r->session, &roof));
+    if (roof.kind == ROW_ROOF)
+        TRY(session_append(&r->session, &roof));
     if (r->n_trainings == 0 || past_has_text(&r->past))
         return ST_OK;
     TRY(run_ask(r, "text", &r->training[0].c, TEXT_LIMIT, "counting the text's entropies", &text));
-    text.kind = ROW_TEXT;
     if (text.status != ROW_OK)
         return FAIL(ST_IO, "%s", text.reason);
     return session_append(&r->session, &text);
@@ -263,5 +271,6 @@ int supervise(const Sweep *s, int argc, char *const argv[])
     past_free(&r.past);
     free(r.plan.job);
     free(r.training);
+    free(r.check);
     return code;
 }

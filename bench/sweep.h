@@ -39,6 +39,7 @@ typedef struct Sweep {
     char set[160];
     double time_limit, budget; /* seconds a case; for all of them, 0: as long as it takes */
     char out[512], data[512];
+    bool no_text; /* trainings were wanted, but the default text is not there */
 } Sweep;
 
 /* Names of all variants in the order of variant_table, ending in NULL. */

@@ -16,6 +16,9 @@ enum { TRAIN_QUALITY_PARAMS = 400000 };
  * held-out bits per byte and the sizes that were chosen. A failure is the row's status. */
 void train_row(const Case *c, const char *data, int64_t tokens, Row *row);
 
+/* Opens a device for the commands below. On the host it may take 80 % of the free memory. */
+Status train_device(Dev **out, const char *backend);
+
 /* `longmix train` and `longmix eval`; return exit codes. */
 int train_main(int argc, char **argv);
 int eval_main(int argc, char **argv);

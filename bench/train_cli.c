@@ -1,10 +1,11 @@
 /* train_cli.c - `longmix train`: a byte-level language model on any text. */
 #include "bench/checkpoint.h"
+#include "bench/cli.h"
 #include "bench/parse.h"
 #include "bench/solve.h"
 #include "bench/train.h"
 
-#include <argp.h>
+#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <omp.h>
@@ -35,7 +36,7 @@ static const struct argp_option options[] = {
     {"params", K_PARAMS, "N", 0, "solve the sizes for N parameters; default 400000", 1},
     {"width", K_WIDTH, "N", 0, "or give them: model width", 1},
     {"layers", K_LAYERS, "N", 0, "Transformer-layer equivalents; default 2", 1},
-    {"heads", K_HEADS, "N", 0, "default width / 32", 1},
+    {"heads", K_HEADS, "N", 0, "default: of about 32 columns", 1},
     {"ffn", K_FFN, "N", 0, "channel width; default: the recipe's", 1},
     {"set", K_SET, "K=V", 0, "options of the variant, \"c=128 norm=1\"", 1},
     {"context", 'n', "N", 0, "bytes a sequence; default 256", 2},
@@ -178,10 +179,12 @@ static Status settle(Args *a)
     snprintf(s->set, sizeof s->set, "%s", a->set);
     s->model.variant = v;
     c->cap = c->n_norm = c->q_len;
+    if (c->width == 0 && (s->model.layers > 0 || c->heads > 0 || c->ffn > 0))
+        return FAIL(ST_USAGE, "--layers, --heads and --ffn go with --width (--params solves for all)");
     if (c->width == 0)
         TRY(solve_size(&s->model, s->set, a->params));
     else if (c->heads == 0)
-        c->heads = c->width >= 32 ? c->width / 32 : 1;
+        c->heads = solve_heads(c->width);
     if (s->model.layers == 0)
         s->model.layers = 2;
     s->steps = a->tokens > 0 ? max64(1, a->tokens / (c->batch * c->q_len)) : a->steps;
@@ -340,7 +343,7 @@ static Status run(Args *a)
         TRY(settle(a));
     TRY(text_load(a->data, &text));
     omp_set_num_threads(a->threads);
-    Status st = dev_open(&d, a->backend, 0, 0);
+    Status st = train_device(&d, a->backend);
     if (st == ST_OK)
         st = train(a, d, &text);
     dev_close(d);
@@ -356,10 +359,6 @@ int train_main(int argc, char **argv)
     a.spec = train_defaults(NULL);
     a.spec.model.ctx.q_len = 256;
     a.spec.model.ctx.batch = 8;
-    if (argp_parse(&argp, argc, argv, 0, NULL, &a) == 0)
-        a.status = run(&a);
-    if (a.status == ST_OK)
-        return 0;
-    fprintf(stderr, "longmix train: %s\n", status_reason());
-    return 2;
+    Status st = cli_parse(&argp, "longmix train", argc, argv, &a);
+    return cli_exit("longmix train", st == ST_OK ? run(&a) : st);
 }

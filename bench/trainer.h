@@ -48,12 +48,14 @@ typedef struct Exam {
     int64_t bucket_bytes[EVAL_BUCKETS];
 } Exam;
 double exam_bpb(const Exam *e); /* bits per byte */
+/* ST_USAGE where a part of the text has no window of len bytes and one more. */
+Status exam_fits(const Text *text, TextSplit split, int64_t len);
 double bucket_bpb(const Exam *e, int bucket); /* NaN where it is empty */
 
 /* Windows of the training length, from the start of a split; at most max_windows, 0: all. */
 Status trainer_exam(Trainer *t, TextSplit split, int64_t max_windows, Exam *out);
 
-/* One sequence of len bytes from the start of a split, read in segments with carried state; the
+/* One sequence of len >= 2 bytes from the start of a split, read in segments with carried state; the
  * model must have state. tick, if not NULL, is called after each segment. */
 typedef void ExamTick(void *ctx, int64_t done, int64_t all, const Exam *so_far);
 Status exam_stream(Model *m, const Text *text, TextSplit split, int64_t len, int64_t segment,

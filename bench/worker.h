@@ -5,7 +5,9 @@
  *   hello    a RUN row: instruction set, and whether there is a CUDA device (backend "auto")
  *   predict  a CASE row without running it        check  a CHECK row
  *   case     a CASE row, measured                 roof   a ROOF row
- *   train    a TRAIN row (TEXT, TOKENS)           text   a TEXT row (TEXT) */
+ *   train    a TRAIN row (TEXT, TOKENS)           text   a TEXT row (TEXT)
+ * What cannot be done is answered by a row with status and reason: of those kinds where they have
+ * them, else a CASE row. */
 #ifndef LONGMIX_WORKER_H
 #define LONGMIX_WORKER_H
 

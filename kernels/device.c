@@ -205,7 +205,7 @@ Status dev_alloc(Dev *d, size_t size, MemTag tag, Buf *out)
         return FAIL(ST_OOM, "%.3f GiB of %s would pass the memory limit of %.3f GiB (%.3f in use)",
                     (double)size / 0x1p30, mem_tag_names[tag], (double)d->limit / 0x1p30,
                     (double)live / 0x1p30);
-    void *ptr = backend_alloc(d, rounded(size));
+    void *ptr = size <= PTRDIFF_MAX ? backend_alloc(d, rounded(size)) : NULL; /* no overflow */
     if (ptr == NULL)
         return FAIL(ST_OOM, "the %s backend has no room for %.3f GiB of %s", d->backend->name,
                     (double)size / 0x1p30, mem_tag_names[tag]);

@@ -52,9 +52,16 @@ static void set_shape(Tensor *x, DType t, int rank, const int64_t dim[])
     }
 }
 
+/* SIZE_MAX, which nobody can allocate, for a shape with more bytes than can be counted. */
 static size_t tensor_bytes(const Dev *d, const Tensor *x)
 {
-    return (size_t)tensor_size(x) * (x->dtype == I32 ? sizeof(int32_t) : dev_real(d));
+    size_t bytes = x->dtype == I32 ? sizeof(int32_t) : dev_real(d);
+    for (int i = 0; i < x->rank; i++) {
+        if (bytes > SIZE_MAX / (size_t)x->dim[i])
+            return SIZE_MAX;
+        bytes *= (size_t)x->dim[i];
+    }
+    return bytes;
 }
 
 Status tensor_new(Dev *d, Tensor *x, DType t, MemTag tag, int rank, const int64_t dim[])
@@ -223,6 +230,12 @@ void call_out_like(Call *c, Tape *t, const Tensor *x)
     call_out(c, t, x->dtype, x->rank, x->dim);
 }
 
+void call_out_aside(Call *c, Tape *t, int rank, const int64_t dim[])
+{
+    call_out(c, t, REAL, rank, dim);
+    c->out[c->n_out - 1]->aside = true;
+}
+
 double call_bytes(const Call *c)
 {
     double sum = 0;
@@ -254,7 +267,7 @@ static void record(Tape *t, const Op *op, const Call *c)
     t->records = grown(t->records, t->n_records, &t->cap_records, sizeof *t->records);
     t->records[t->n_records++] = (Record){op, *c};
     for (int i = 0; i < c->n_out; i++)
-        c->out[i]->needs_grad = c->out[i]->dtype == REAL;
+        c->out[i]->needs_grad = c->out[i]->dtype == REAL && !c->out[i]->aside;
 }
 
 Tensor *tape_run(Tape *t, const Op *op, Call *c)
@@ -293,6 +306,9 @@ static Status prepare(const Call *c, bool *reached)
     for (int i = 0; *reached && i < c->n_in; i++)
         if (c->in[i] != NULL && c->in[i]->needs_grad)
             TRY(ensure_grad(c->dev, c->in[i]));
+    for (int i = 0; *reached && i < c->n_out; i++)
+        if (c->out[i]->needs_grad)
+            TRY(ensure_grad(c->dev, c->out[i]));
     return ST_OK;
 }
 
@@ -347,11 +363,14 @@ static Status block_backward(const Call *c)
     memcpy(&a, c->arg, sizeof a);
     Tape *t = a.tape;
     int base = t->n_records, mark = t->n_tensors;
+    bool grad = t->grad;
     Tensor dy = *c->out[0];
     dy.buf = c->out[0]->grad;
+    t->grad = true;
     t->reruns++;
     Tensor *y = a.fn(t, a.ctx, c->in[0]);
     t->reruns--;
+    t->grad = grad;
     TRY(t->status);
     TRY(seed(t, y, &dy));
     TRY(walk(t, base));

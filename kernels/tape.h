@@ -26,6 +26,7 @@ typedef struct Tensor {
     int64_t dim[MAX_RANK]; /* row-major, dense: dim[rank - 1] varies fastest */
     bool needs_grad;
     bool owned; /* by a tape */
+    bool aside; /* a by-product of an op: no gradient flows through it */
 } Tensor;
 
 int64_t tensor_size(const Tensor *x); /* elements */
@@ -106,6 +107,8 @@ Call call_new(Tape *t, const void *arg, size_t arg_size);
 void call_in(Call *c, Tensor *x);
 void call_out(Call *c, Tape *t, DType dtype, int rank, const int64_t dim[]);
 void call_out_like(Call *c, Tape *t, const Tensor *x);
+/* A REAL output beside the result that carries no gradient: statistics, the losses of rows. */
+void call_out_aside(Call *c, Tape *t, int rank, const int64_t dim[]);
 /* Runs op (unless the tape has failed) and records it if gradients are on and an input wants one.
  * Returns out[0]; with no outputs, NULL. */
 Tensor *tape_run(Tape *t, const Op *op, Call *c);

@@ -21,12 +21,12 @@ typedef enum FieldType {
 typedef struct Field {
     const char *name; /* NULL ends a table */
     FieldType type;
-    size_t offset, size;     /* bytes, in the struct around it */
-    unsigned kinds;          /* bit k: rows of kind k have it; 0: all of them */
-    const char *const *names; /* NAME: ending in NULL */
-    size_t count;            /* REALS, OBJECTS: offset of the number in use */
+    size_t offset, size;        /* bytes, in the struct around it */
+    unsigned kinds;             /* bit k: rows of kind k have it; 0: all of them */
+    const char *const *names;   /* NAME: ending in NULL */
+    size_t count;               /* REALS, OBJECTS: offset of the number in use */
     const struct Field *fields; /* OBJECT, OBJECTS: what is inside */
-    size_t stride;           /* OBJECTS: bytes of one */
+    size_t stride;              /* OBJECTS: bytes of one */
 } Field;
 
 extern const Field row_fields[], case_fields[];
@@ -51,8 +51,8 @@ static inline int field_count(const Field *f, const void *base)
 
 /* Is everything in it zero, empty or false? */
 bool field_blank(const Field *f, const void *base);
-/* Below, equal or above zero, as the field of a is before, equal to or after that of b. For the plain
- * types only, as field_text. */
+/* Below, equal or above zero, as the field of a is before, equal to or after that of b. For the
+ * plain types only, as field_text. */
 int field_compare(const Field *f, const void *a, const void *b);
 /* A plain field as text; returns snprintf's length. */
 int field_text(const Field *f, const void *base, char *text, size_t size);

@@ -4,8 +4,8 @@
 
 #include "kernels/base.h"
 
-/* Runs `gnuplot SCRIPT` inside of a folder. Fails: ST_UNSUPPORTED when there is no gnuplot (the reason
- * says how to get it), ST_IO when it does not like the script. */
+/* Runs `gnuplot SCRIPT` inside of a folder. Fails: ST_UNSUPPORTED when there is no gnuplot (the
+ * reason says how to get it), ST_IO when it does not like the script. */
 Status gnuplot_run(const char *folder, const char *script);
 
 #endif

@@ -1,9 +1,10 @@
 /* journal.h - the results of a sweep on disk: JSON lines, one complete row a line, append-only.
  *
  * A row counts when its newline is there and its checksum is right. One process writes (it holds an
- * exclusive lock), any number read without a lock at any time. Rows reach the disk one by one: after
- * journal_append has returned, a row survives kill -9 and a power failure; before, it is there whole
- * or not at all, because a torn last line is skipped by readers and cut off by the next writer. */
+ * exclusive lock), any number read without a lock at any time. Rows reach the disk one by one:
+ * after journal_append has returned, a row survives kill -9 and a power failure; before, it is
+ * there whole or not at all, because a torn last line is skipped by readers and cut off by the next
+ * writer. */
 #ifndef LONGMIX_JOURNAL_H
 #define LONGMIX_JOURNAL_H
 
@@ -18,11 +19,11 @@ Status journal_open(Journal **out, const char *path, bool fresh);
 /* One write and one fsync. Fails: ST_IO, and then the file ends with the row before; ST_USAGE for a
  * row that could not be read back, such as one with a negative count. */
 Status journal_append(Journal *j, const Row *r);
-void journal_close(Journal *j);           /* NULL is fine */
-int64_t journal_cut(const Journal *j);    /* bytes of a torn row that journal_open cut off */
+void journal_close(Journal *j);        /* NULL is fine */
+int64_t journal_cut(const Journal *j); /* bytes of a torn row that journal_open cut off */
 
-/* Calls fn for every row, in order, until it returns something else than ST_OK. Fails as fn, or with
- * ST_USAGE for a corrupt line, named by its number, that is not the last; ST_IO. */
+/* Calls fn for every row, in order, until it returns something else than ST_OK. Fails as fn, or
+ * with ST_USAGE for a corrupt line, named by its number, that is not the last; ST_IO. */
 Status journal_read(const char *path, Status (*fn)(const Row *r, void *ctx), void *ctx);
 
 #endif

@@ -1,4 +1,5 @@
-/* plot_quality.c - bits per byte of trainings against what they took, with what a model has to beat. */
+/* plot_quality.c - bits per byte of trainings against what they took, with what a model has to
+ * beat. */
 #include "report/plot.h"
 
 #include <math.h>

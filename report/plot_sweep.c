@@ -233,8 +233,9 @@ static void write_plot(FILE *f, const Sweep *s)
     for (int i = 0; i < s->set.n; i++) {
         const char *color = s->set.item[i].style.color;
         if (s->plot->lo != NULL && has_points(s, &s->set.item[i]))
-            fprintf(f, "%s$d%d using 1:3:4 with filledcurves fs transparent solid 0.18 noborder "
-                       "lc rgb '%s' notitle",
+            fprintf(f,
+                    "%s$d%d using 1:3:4 with filledcurves fs transparent solid 0.18 noborder "
+                    "lc rgb '%s' notitle",
                     comma(&n), i, color);
         if (s->plot->thin != NULL && has_points(s, &s->set.item[i]))
             fprintf(f, "%s$d%d using 1:5 with lines lw 1 dt (2,3) lc rgb '%s' notitle", comma(&n),

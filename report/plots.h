@@ -18,8 +18,8 @@ typedef struct PlotNotes {
     char trouble[256]; /* why no plot could be drawn at all; "" if nothing stood in the way */
 } PlotNotes;
 
-/* Writes NAME.gp, NAME.svg and NAME.png into a folder, which is made. Without gnuplot the scripts are
- * written all the same, and notes->trouble says how to get it. Equal rows give equal bytes.
+/* Writes NAME.gp, NAME.svg and NAME.png into a folder, which is made. Without gnuplot the scripts
+ * are written all the same, and notes->trouble says how to get it. Equal rows give equal bytes.
  * Fails: ST_IO, ST_OOM. */
 Status plots_make(const Rows *rows, const char *folder, PlotNotes *notes);
 

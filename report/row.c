@@ -12,17 +12,10 @@ const char *const pass_names[PASSES + 1] = {"fwd", "bwd", "train", "prefill", "d
 const char *const impl_names[IMPLS + 1] = {"tiled", "naive", NULL};
 const char *const row_kind_names[ROW_KINDS + 1] = {"run",  "text",  "roof", "check",
                                                    "case", "train", "end",  NULL};
-const char *const row_status_names[ROW_STATUSES + 1] = {"ok",
-                                                        "oom",
-                                                        "oom_predicted",
-                                                        "timeout",
-                                                        "timeout_predicted",
-                                                        "unsupported",
-                                                        "failed_check",
-                                                        "crash",
-                                                        "skipped_after",
-                                                        "skipped_budget",
-                                                        NULL};
+const char *const row_status_names[ROW_STATUSES + 1] = {
+    "ok",          "oom",          "oom_predicted", "timeout",       "timeout_predicted",
+    "unsupported", "failed_check", "crash",         "skipped_after", "skipped_budget",
+    NULL};
 
 static bool is_limit(const Field *f)
 {

@@ -73,7 +73,7 @@ typedef struct Timing {
 /* Bytes. counted is the peak of what dev_alloc counted but scratch; the same on every backend. */
 typedef struct Memory {
     int64_t counted, param, grad, optim, act, state, input, work; /* peaks by tag */
-    int64_t rss;                                                 /* peak above the worker's baseline */
+    int64_t rss; /* peak above the worker's baseline */
     int64_t n_allocs;
 } Memory;
 
@@ -84,10 +84,10 @@ typedef struct Point {
 
 typedef struct Row {
     RowKind kind;
-    char run[24];    /* run id: of the ROW_RUN it belongs to */
-    char build[24];  /* build id */
-    double time;     /* UNIX time, seconds */
-    Case c;          /* CHECK, CASE, TRAIN */
+    char run[24];   /* run id: of the ROW_RUN it belongs to */
+    char build[24]; /* build id */
+    double time;    /* UNIX time, seconds */
+    Case c;         /* CHECK, CASE, TRAIN */
     RowStatus status;
     char reason[256]; /* why, for every status but ok */
 
@@ -111,7 +111,7 @@ typedef struct Row {
     int64_t test_bytes; /* how many bytes test_bpb is the mean of */
     int n_points, n_buckets;
     Point point[ROW_MAX_POINTS];
-    double bucket_bpb[ROW_MAX_BUCKETS]; /* by position: bucket i is positions [2^i - 1, 2^(i+1) - 1) */
+    double bucket_bpb[ROW_MAX_BUCKETS]; /* by position: bucket i is [2^i - 1, 2^(i+1) - 1) */
 
     /* TEXT */
     char text_name[64], text_sha256[72];
@@ -123,15 +123,16 @@ typedef struct Row {
     char blas_core[32];
 
     /* RUN */
-    char host_cpu[96], os[96], compiler[64], flags[256], commit[48], date[32], isa[16], command[512];
+    char host_cpu[96], os[96], compiler[64], flags[512], commit[48], date[32], isa[16],
+        command[512];
     char profile[16], cuda[160]; /* cuda: why the GPU is or is not used */
     int n_cores, n_threads;
     int64_t total_memory;
 } Row;
 
 /* A row as one line of JSON without the newline (free it), with its checksum; and back. row_json is
- * NULL when memory is short. row_parse fails with ST_USAGE and a reason that names the field and its
- * value. What is no number or not finite is written as null and read as NaN. */
+ * NULL when memory is short. row_parse fails with ST_USAGE and a reason that names the field and
+ * its value. What is no number or not finite is written as null and read as NaN. */
 char *row_json(const Row *r);
 Status row_parse(const char *line, size_t len, Row *out);
 /* Does the line end in a checksum, and is it that of the line? False for a torn line. */
@@ -142,8 +143,8 @@ Status case_parse(const char *line, size_t len, Case *out);
 
 /* Keys: text that is equal for what counts as the same thing, at most ROW_KEY_SIZE bytes.
  * case_key: a point of a sweep, every field of the case but the limits.
- * row_key: what a newer row replaces: the kind, and the case (for TRAIN also lr and steps) or the text.
- * machine_key: of a ROW_RUN, what has to be equal for times to be comparable. */
+ * row_key: what a newer row replaces: the kind, and the case (for TRAIN also lr and steps) or the
+ * text. machine_key: of a ROW_RUN, what has to be equal for times to be comparable. */
 enum { ROW_KEY_SIZE = 640 };
 void case_key(const Case *c, char *key, size_t size);
 void row_key(const Row *r, char *key, size_t size);

@@ -158,10 +158,8 @@ static Status read_fields(const Field *fields, RowKind kind, json_t *object, Pla
         return refuse(place, "", object, "an object");
     const char *name;
     json_t *value;
-    json_object_foreach (object, name, value)
-        if (!known(fields, kind, name))
-            return FAIL(ST_USAGE, "field '%s%.40s': is not one that belongs here", place.text,
-                        name);
+    json_object_foreach(object, name, value) if (!known(fields, kind, name)) return FAIL(
+        ST_USAGE, "field '%s%.40s': is not one that belongs here", place.text, name);
     for (const Field *f = fields; f->name != NULL; f++) {
         value = json_object_get(object, f->name);
         if (field_in(f, kind) && (value != NULL || f->type != FIELD_OBJECT))

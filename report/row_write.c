@@ -1,7 +1,8 @@
 /* row_write.c - a row as a line of JSON, from the table of fields.
  *
- * The checksum is the last member. It is the CRC-32 of zlib over the line as it would be without it:
- * the bytes before `,"crc":"01234567"}` and then `}`. So it is checked before anything is parsed. */
+ * The checksum is the last member. It is the CRC-32 of zlib over the line as it would be without
+ * it: the bytes before `,"crc":"01234567"}` and then `}`. So it is checked before anything is
+ * parsed. */
 #include "report/row.h"
 
 #include "report/fields.h"

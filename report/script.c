@@ -44,7 +44,8 @@ static void tics(FILE *f, char axis, const double *at, int n, Text (*text_of)(do
     fprintf(f, ")\n");
 }
 
-/* Powers of a base in a range; all of them, or every second, third ... if they are more than most. */
+/* Powers of a base in a range; all of them, or every second, third ... if they are more than most.
+ */
 static int powers(double base, Range r, int most, double *at)
 {
     int first = (int)ceil(log(r.lo) / log(base) - 1e-9);
@@ -95,8 +96,7 @@ void script_axis(FILE *f, char axis, const char *label, Scale scale, Range r)
         tics(f, axis, at, powers(2, r, 13, at), text_length);
 }
 
-void script_guide(FILE *f, Range x, Range y, double y0, double slope, bool below,
-                  const char *label)
+void script_guide(FILE *f, Range x, Range y, double y0, double slope, bool below, const char *label)
 {
     double x1 = x.hi, y1 = y0 * pow(x.hi / x.lo, slope);
     if (y1 > y.hi) {
@@ -119,8 +119,9 @@ void script_level(FILE *f, Range x, double y, bool right, const char *label)
 
 void script_note(FILE *f, double x, double y, const char *text, const char *color)
 {
-    fprintf(f, "set label \"✕ %s\" at %.6g,%.6g left offset 1.1,0 noenhanced tc rgb '%s' "
-               "font ',10.5' front boxed\n",
+    fprintf(f,
+            "set label \"✕ %s\" at %.6g,%.6g left offset 1.1,0 noenhanced tc rgb '%s' "
+            "font ',10.5' front boxed\n",
             text, x, y, color);
 }
 
@@ -135,7 +136,8 @@ void script_look(FILE *f, const Series *s)
 
 void script_draw(FILE *f, const char *name, const char *plot)
 {
-    fprintf(f, "set terminal svg size 1000,620 font 'sans-serif,14' background '#ffffff'\n");
+    fprintf(f, "set terminal svg size 1000,620 font 'sans-serif,11.5' fontscale 1.2 "
+               "background '#ffffff'\n");
     fprintf(f, "set output '%s.svg'\n", name);
     fprintf(f, "plot %s\n", plot);
     fprintf(f, "set terminal pngcairo size 1000,620 font 'sans,11.5' background '#ffffff' "

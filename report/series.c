@@ -26,6 +26,14 @@ double micros_per_token_p80(const Row *r)
 {
     return per_token(r, r->timing.p80);
 }
+double micros_per_token_lo(const Row *r)
+{
+    return per_token(r, r->timing.ci_lo);
+}
+double micros_per_token_hi(const Row *r)
+{
+    return per_token(r, r->timing.ci_hi);
+}
 double seconds_per_sequence(const Row *r)
 {
     return r->timing.median / (double)r->c.batch;
@@ -82,14 +90,14 @@ static int by_batch(const void *a, const void *b)
     return order != 0 ? order : by_length(a, b);
 }
 
-static Status allocate(SeriesSet *set, int n)
+static bool allocate(SeriesSet *set, int n)
 {
     *set = (SeriesSet){.item = calloc((size_t)n + 1, sizeof *set->item),
                        .rows = calloc((size_t)n + 1, sizeof *set->rows)};
     if (set->item != NULL && set->rows != NULL)
-        return ST_OK;
+        return true;
     series_free(set);
-    return FAIL(ST_OOM, "no memory for %d rows", n);
+    return false;
 }
 
 void series_free(SeriesSet *s)
@@ -112,6 +120,17 @@ static void say_field(Series *s, const Field *f, const Case *c, bool first)
     bool number = f->type == FIELD_INT || f->type == FIELD_I64 || f->type == FIELD_U64;
     snprintf(s->label + used, sizeof s->label - used, "%s%s%s%s", first ? " (" : ", ",
              number ? f->name : "", number ? " " : "", value[0] != '\0' ? value : "plain");
+}
+
+/* A label goes into scripts that gnuplot runs, and a journal may come from anyone: only harmless
+ * characters stay. */
+static void make_harmless(char *label)
+{
+    static const char harmless[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                   " _.,:;=()+-/%";
+    for (char *p = label; *p != '\0'; p++)
+        if (strchr(harmless, *p) == NULL)
+            *p = '?';
 }
 
 /* Is there a series of the same variant that differs in this field? */
@@ -144,6 +163,7 @@ static void name_series(SeriesSet *set, bool batch_tells)
         }
         if (!first)
             strncat(s->label, ")", sizeof s->label - strlen(s->label) - 1);
+        make_harmless(s->label);
     }
 }
 
@@ -166,7 +186,8 @@ static bool cut(SeriesSet *set, int n, bool batch_tells)
 
 Status series_of_cases(const Rows *rows, Level level, Pass pass, SeriesSet *out)
 {
-    TRY(allocate(out, rows->n));
+    if (!allocate(out, rows->n))
+        return FAIL(ST_OOM, "no memory for %d rows", rows->n);
     int n = 0;
     for (int i = 0; i < rows->n; i++) {
         const Row *r = &rows->row[i];
@@ -200,7 +221,8 @@ static void name_trainings(SeriesSet *set)
 
 Status series_of_trainings(const Rows *rows, SeriesSet *out)
 {
-    TRY(allocate(out, rows->n));
+    if (!allocate(out, rows->n))
+        return FAIL(ST_OOM, "no memory for %d rows", rows->n);
     int n = 0;
     for (int i = 0; i < rows->n; i++)
         if (rows->row[i].kind == ROW_TRAIN)

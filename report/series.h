@@ -28,12 +28,13 @@ Status series_of_cases(const Rows *rows, Level level, Pass pass, SeriesSet *out)
 Status series_of_trainings(const Rows *rows, SeriesSet *out);
 void series_free(SeriesSet *s);
 
-/* The points of a series where it has a finite positive measure and status ok: x, y >= s->n numbers. */
+/* The points of a series where it has a finite positive measure and status ok: x, y >= s->n
+ * numbers. */
 int series_points(const Series *s, Measure *measure, double *x, double *y);
 /* The first row past the last good one: what stopped the series; NULL when nothing did. */
 const Row *series_stop(const Series *s);
-const Row *series_last_ok(const Series *s);           /* NULL when there is none */
-const Row *series_at(const Series *s, int64_t n);     /* its good row of that length, or NULL */
+const Row *series_last_ok(const Series *s);       /* NULL when there is none */
+const Row *series_at(const Series *s, int64_t n); /* its good row of that length, or NULL */
 /* The series of the same variant and settings in another set, or NULL. */
 const Series *series_twin(const SeriesSet *set, const Series *s);
 
@@ -42,6 +43,8 @@ double seconds_per_sequence(const Row *r);
 double micros_per_token(const Row *r);
 double micros_per_token_p20(const Row *r);
 double micros_per_token_p80(const Row *r);
+double micros_per_token_lo(const Row *r); /* 99 % interval of the median */
+double micros_per_token_hi(const Row *r);
 double counted_bytes(const Row *r);
 double predicted_bytes(const Row *r);
 double percent_of_sgemm(const Row *r);

@@ -25,7 +25,7 @@ double stats_quantile(const double *sorted, int n, double q)
 
 Ranks stats_sign_ranks(int n, double alpha)
 {
-    CHECK(n >= 1 && n <= 1000); /* 2^-n must not vanish */
+    CHECK(n >= 1 && n <= 1000);             /* 2^-n must not vanish */
     double term = ldexp(1, -n), sum = term; /* P(Bin = k), P(Bin <= k) */
     int k = 0;
     while (sum <= alpha / 2) {
@@ -118,9 +118,11 @@ Cross curve_cross(Curve c, Curve base)
     while (x < cross.to) {
         double x1 = next_x(c, base, x), d1 = above(c, base, x1);
         if ((d < 0) != (d1 < 0)) {
-            cross.kind = d < 0 ? CROSS_UP : CROSS_DOWN;
-            cross.at = x * pow(x1 / x, d / (d - d1));
-            return cross;
+            cross.last = x * pow(x1 / x, d / (d - d1));
+            if (cross.n++ == 0) {
+                cross.kind = d < 0 ? CROSS_UP : CROSS_DOWN;
+                cross.at = cross.last;
+            }
         }
         x = x1;
         d = d1;

@@ -6,7 +6,8 @@
 #include "report/row.h"
 
 void stats_sort(double *x, int n); /* ascending */
-/* Quantile q of n >= 1 sorted numbers, interpolated between ranks: q = 0 the least, 1 the largest. */
+/* Quantile q of n >= 1 sorted numbers, interpolated between ranks: q = 0 the least, 1 the largest.
+ */
 double stats_quantile(const double *sorted, int n, double q);
 
 /* Ranks, from 1, between which the median lies with probability 1 - alpha or more, for independent
@@ -22,7 +23,8 @@ Ranks stats_sign_ranks(int n, double alpha);
 /* Fills median, p20, p80, min, ci_lo and ci_hi (99 %) from the n >= 1 samples. */
 void timing_summarise(Timing *t);
 
-/* Slope of log y on log x by least squares, with its standard error (NaN for two points). n >= 2. */
+/* Slope of log y on log x by least squares, with its standard error (NaN for two points). n >= 2.
+ */
 typedef struct Fit {
     int n;
     double slope, error;
@@ -38,15 +40,16 @@ double curve_at(Curve c, double x); /* NaN outside of its points */
 
 /* Where a curve and a base cross, over the lengths that both have. */
 typedef enum CrossKind {
-    CROSS_NONE,   /* they share no stretch of lengths */
-    CROSS_BELOW,  /* never crosses: the curve is the lower one throughout */
-    CROSS_ABOVE,  /* never crosses: the curve is the higher one throughout */
-    CROSS_DOWN,   /* higher at first, lower from `at` on */
-    CROSS_UP      /* lower at first, higher from `at` on */
+    CROSS_NONE,  /* they share no stretch of lengths */
+    CROSS_BELOW, /* never crosses: the curve is the lower one throughout */
+    CROSS_ABOVE, /* never crosses: the curve is the higher one throughout */
+    CROSS_DOWN,  /* higher at first, lower from `at` on */
+    CROSS_UP     /* lower at first, higher from `at` on */
 } CrossKind;
 typedef struct Cross {
     CrossKind kind;
-    double at;       /* the first crossing */
+    int n;           /* how many times they cross; more than once within noise of each other */
+    double at, last; /* the first and the last crossing */
     double from, to; /* what both have */
 } Cross;
 Cross curve_cross(Curve c, Curve base);

@@ -232,7 +232,8 @@ Test(journal, second_writer_is_told_who_is_the_first)
 
 /* ---- kill -9 ---- */
 
-/* Appends rows from the first missing one on, and says each number when it is safe, until killed. */
+/* Appends rows from the first missing one on, and says each number when it is safe, until killed.
+ */
 static void append_for_ever(const Place *p, int say)
 {
     Journal *j = NULL;
@@ -247,8 +248,9 @@ static void append_for_ever(const Place *p, int say)
     }
 }
 
-/* Rows that the child said were safe when it was killed after some microseconds. */
-static int64_t kill_after(const Place *p, long microseconds)
+/* Rows that the child said were safe when it was killed, some microseconds after its start or after
+ * its first row. */
+static int64_t kill_after(const Place *p, long microseconds, bool first_row)
 {
     int ends[2];
     cr_assert_eq(pipe(ends), 0);
@@ -256,12 +258,14 @@ static int64_t kill_after(const Place *p, long microseconds)
     if (child == 0)
         append_for_ever(p, ends[1]);
     close(ends[1]);
+    int64_t n = -1, last = -1;
+    if (first_row && read(ends[0], &n, sizeof n) == sizeof n)
+        last = n;
     nanosleep(&(struct timespec){.tv_nsec = microseconds * 1000}, NULL);
     kill(child, SIGKILL);
     int how = 0;
     waitpid(child, &how, 0);
     cr_expect(WIFSIGNALED(how), "the child stopped by itself: %d", how);
-    int64_t n = -1, last = -1;
     while (read(ends[0], &n, sizeof n) == sizeof n)
         last = n;
     close(ends[0]);
@@ -276,13 +280,13 @@ Test(journal, kill_9_loses_nothing_and_repeats_nothing)
     add_text(&p, "");
     for (int i = 0; i < KILLS; i++) {
         random = random * 1103515245u + 12345u;
-        int64_t said = kill_after(&p, (long)(random >> 16) % 20000);
+        int64_t said = kill_after(&p, (long)(random >> 16) % 20000, i % 2 == 0);
         safe = said > safe ? said : safe;
         rows = rows_in(&p);
         cr_expect(rows >= safe && rows <= safe + 1, "%d rows, %d were safe", (int)rows, (int)safe);
         safe = rows;
     }
-    cr_expect(rows > KILLS, "%d rows", (int)rows);
+    cr_expect(rows >= KILLS / 2, "%d rows", (int)rows);
     leave(&p);
 }
 

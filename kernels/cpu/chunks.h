@@ -51,6 +51,15 @@ static inline int max_int(int a, int b)
     return a > b ? a : b;
 }
 
+/* Asks for columns [0, NR) of some rows that the next products will touch: rows of E numbers are
+ * far apart, so the hardware does not foresee them. */
+static inline void tile_fetch(const float *p, int64_t ld, int rows)
+{
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < NR; j += 16)
+            __builtin_prefetch(p + i * ld + j, 1);
+}
+
 /* Row distance of the left factor. */
 static inline int64_t chunks_left(const Chunks *a)
 {

@@ -15,8 +15,9 @@
 
 enum {
     GROUP_FLOATS = 1 << 21, /* of states and values in a group, where a chunk allows it */
-    DEPTH_BLOCK = 256,      /* inner size and rows of one packed left factor: */
-    ROW_BLOCK = 8 * MR
+    DEPTH_BLOCK = 256,      /* inner size and rows of one private left factor: */
+    ROW_BLOCK = 8 * MR,
+    DEPTH_LD = DEPTH_BLOCK + 16 /* distance of its rows */
 };
 
 /* Chunks [c0,c1) of batch rows [b0,b1). */
@@ -52,7 +53,7 @@ typedef struct Scan {
     bool reverse;  /* D, dkl and dv; else M and dql */
     float *states; /* (rows, chunks + 1) */
     float *right;  /* (rows, chunks): packed kl or c ql of a chunk */
-    float *work;   /* (threads, work_floats): a packed left factor, or a panel of D */
+    float *work;   /* (threads, work_floats): a left factor, or a panel of D */
     size_t work_floats;
 } Scan;
 

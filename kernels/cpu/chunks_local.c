@@ -12,7 +12,7 @@ Local CPU(chunks_local)(const Chunks *a, const Grouping *most, float *scratch, s
     size_t rows = (size_t)(l.cut.group * l.cut.step * ld);
     size_t slots = (size_t)(l.cut.group * l.cut.spans), span = min64(a->chunk, l.cut.step);
     size_t sides = slots * pack_size(NR, a->chunk, a->s), values = pack_size(NR, a->e, a->chunk);
-    l.work_floats = (size_t)QUERY_BLOCK * DEPTH_BLOCK + span * NR;
+    l.work_floats = (size_t)QUERY_BLOCK * DEPTH_LD + span * NR;
     *floats = 2 * rows + slots * chunks_keys(a) + 2 * sides + slots * values +
               (size_t)omp_get_max_threads() * l.work_floats;
     if (scratch != NULL) {
@@ -103,8 +103,9 @@ static void pull_scores(const Local *l, const Span *s, int64_t row, int rows, in
     float *left = work_of(l);
     for (int e = 0; e < a->e; e += DEPTH_BLOCK) {
         int k = min_int(DEPTH_BLOCK, a->e - e);
-        CPU(pack_cols)(MR, k, rows, d_o + e, a->e, 1.0f, left);
-        CPU(tile_mm)(rows, keys, k, a_packed(left, k),
+        for (int64_t r = 0; r < rows; r++)
+            row_scale(left + r * DEPTH_LD, d_o + r * a->e + e, k, 1.0f);
+        CPU(tile_mm)(rows, keys, k, a_rows(left, DEPTH_LD),
                      (TileB){v + (int64_t)e * NR, NR, (int64_t)a->e * NR}, g, l->ld,
                      e == 0 ? TILE_SET : TILE_ADD);
     }
@@ -151,6 +152,7 @@ static void keys_bwd(const Local *l, const Span *s, const float *x, const float 
     x += s->at * l->ld;
     for (int j = j0; j < j1; j += MR) {
         int i = l->a->causal ? max_int(0, j - s->first) : 0;
+        tile_fetch(out + (j + MR) * ld, ld, min_int(MR, j1 - j - MR));
         if (i < s->n)
             CPU(tile_mm)(min_int(MR, j1 - j), n, s->n - i, a_cols(x + i * l->ld + j, l->ld),
                          (TileB){right + (int64_t)i * NR, NR, (int64_t)s->n * NR}, out + j * ld,

@@ -1,5 +1,6 @@
 /* chunks_scan.c - the linear part of the gradient of mixed chunk attention: scans of states. */
 #include "kernels/cpu/chunks_bwd.h"
+#include "kernels/cpu/rows.h"
 
 #include <omp.h>
 #include <string.h>
@@ -32,7 +33,7 @@ Scan CPU(chunks_scan)(const Chunks *a, const Grouping *most, float *scratch, siz
     Scan c = {.a = a, .most = *most, .states = scratch};
     size_t states = (size_t)(most->rows * (most->chunks + 1)) * state_floats(a);
     size_t right = (size_t)(most->rows * most->chunks) * right_floats(a);
-    c.work_floats = (size_t)max_int(ROW_BLOCK * DEPTH_BLOCK, (int)round_up(a->s, NR) * NR);
+    c.work_floats = (size_t)max_int(ROW_BLOCK * DEPTH_LD, (int)round_up(a->s, NR) * NR);
     *floats = states + right + (size_t)omp_get_max_threads() * c.work_floats;
     if (scratch != NULL) {
         c.right = scratch + states;
@@ -153,8 +154,9 @@ static void apply_rows(const Scan *c, const Part *p, const float *state, int r0,
     for (int e = 0; e < a->e; e += DEPTH_BLOCK) {
         int k = min_int(DEPTH_BLOCK, a->e - e);
         TileB b = {state + (int64_t)e * NR, NR, (int64_t)a->e * NR};
-        CPU(pack_cols)(MR, k, r1 - r0, x + e, a->e, c->reverse ? 1.0f : p->c, left);
-        CPU(tile_mm)(r1 - r0, a->s, k, a_packed(left, k), b, out + (p->row + r0) * a->s, a->s,
+        for (int64_t r = 0; r < r1 - r0; r++)
+            row_scale(left + r * DEPTH_LD, x + r * a->e + e, k, c->reverse ? 1.0f : p->c);
+        CPU(tile_mm)(r1 - r0, a->s, k, a_rows(left, DEPTH_LD), b, out + (p->row + r0) * a->s, a->s,
                      TILE_ADD);
     }
 }
@@ -182,8 +184,14 @@ static void apply_columns(const Scan *c, const Part *p, const float *state, int 
     for (int s = 0; s < a->s; s += NR)
         CPU(pack_cols)(NR, min_int(NR, a->s - s), n, state + (int64_t)s * a->e + (int64_t)j * NR,
                        NR, 1.0f, d + (int64_t)s * NR);
-    CPU(tile_mm)(p->keys, n, a->s, a_rows((const float *)a->kl + p->row * a->s, a->s),
-                 (TileB){d, NR, 0}, (float *)a->dv + p->row * a->e + j, a->e, TILE_ADD);
+    const float *kl = (const float *)a->kl + p->row * a->s;
+    float *dv = (float *)a->dv + p->row * a->e + j;
+    for (int64_t r = 0; r < p->keys; r += MR) {
+        int left = p->keys - (int)r;
+        tile_fetch(dv + (r + MR) * a->e, a->e, min_int(MR, left - MR));
+        CPU(tile_mm)(min_int(MR, left), n, a->s, a_rows(kl + r * a->s, a->s), (TileB){d, NR, 0},
+                     dv + r * a->e, a->e, TILE_ADD);
+    }
 }
 
 static void columns_bwd(const Scan *c, const Group *g, int64_t slot)

@@ -58,12 +58,6 @@ static void relu2(float *row, int see, int n, float post)
         row[j] = 0.0f;
 }
 
-static void scaled(float *dst, const float *src, int n, float c)
-{
-    for (int j = 0; j < n; j += VW)
-        vput(dst + j, c * vget(src + j, n - j), n - j);
-}
-
 void CPU(chunks_scores)(const Chunks *a, const Span *s, const float *kpack, int i0, int i1,
                         float *left)
 {
@@ -78,17 +72,8 @@ void CPU(chunks_scores)(const Chunks *a, const Span *s, const float *kpack, int 
         relu2(left + i * ld + a->s, span_sees(a, s, s->first + i + 1),
               span_sees(a, s, s->first + tile_end), (float)a->local_post);
         if (s->c != 0.0f)
-            scaled(left + i * ld, ql + (int64_t)i * a->s, a->s, s->c);
+            row_scale(left + i * ld, ql + (int64_t)i * a->s, a->s, s->c);
     }
-}
-
-/* Asks for columns [0, NR) of some rows that the next products will touch: rows of o and v are far
- * apart, so the hardware does not foresee them. */
-static void fetch(const float *p, int64_t ld, int rows)
-{
-    for (int i = 0; i < rows; i++)
-        for (int j = 0; j < NR; j += 16)
-            __builtin_prefetch(p + i * ld + j, 1);
 }
 
 void CPU(chunks_out)(const Chunks *a, const Span *s, const float *left, const float *v, int j,
@@ -103,9 +88,9 @@ void CPU(chunks_out)(const Chunks *a, const Span *s, const float *left, const fl
                    right + (int64_t)a->s * NR);
     for (int i = 0; i < s->n; i += MR) {
         int rows = min_int(MR, s->n - i);
-        fetch(o + (int64_t)i * a->e, a->e, rows);
+        tile_fetch(o + (int64_t)i * a->e, a->e, rows);
         if (ahead != NULL)
-            fetch(ahead + (int64_t)i * a->e, a->e, rows);
+            tile_fetch(ahead + (int64_t)i * a->e, a->e, rows);
         CPU(tile_mm)(rows, n, a->s - skip + span_sees(a, s, s->first + i + rows),
                      a_rows(left + i * ld + skip, ld), b, o + (int64_t)i * a->e, a->e, TILE_SET);
     }

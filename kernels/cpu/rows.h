@@ -37,6 +37,13 @@ static inline void row_add(float *p, const float *x, int64_t n)
         vput(p + c, vget(p + c, n - c) + vget(x + c, n - c), n - c);
 }
 
+/* dst[0..n) = c src[0..n) */
+static inline void row_scale(float *dst, const float *src, int64_t n, float c)
+{
+    for (int64_t i = 0; i < n; i += VW)
+        vput(dst + i, c * vget(src + i, n - i), n - i);
+}
+
 /* n slabs of `height` rows (the last may be lower): by shape alone. */
 enum { SLABS_MAX = 64, SLAB_HEIGHT = 16 };
 typedef struct Slabs {

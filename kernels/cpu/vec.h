@@ -116,16 +116,31 @@ static inline vi viota(void)
     return x;
 }
 
-/* Sums and maxima of the lanes, in one fixed order. */
+/* Sums and maxima of the lanes, in one fixed order: halves are folded until one is left. */
+static inline float vsum4(__m128 x)
+{
+    x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_add_ss(x, _mm_shuffle_ps(x, x, 1)));
+}
+#if defined __AVX512F__
 static inline float vsum(vf x)
 {
-    float s[VW];
-    vstore(s, x);
-    for (int w = VW / 2; w > 0; w /= 2)
-        for (int i = 0; i < w; i++)
-            s[i] += s[i + w];
-    return s[0];
+    __m256d hi = _mm512_extractf64x4_pd((__m512d)x, 1);
+    __m256 y = _mm256_add_ps(_mm512_castps512_ps256((__m512)x), (__m256)hi);
+    return vsum4(_mm_add_ps(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1)));
 }
+#elif defined __AVX2__
+static inline float vsum(vf x)
+{
+    return vsum4(
+        _mm_add_ps(_mm256_castps256_ps128((__m256)x), _mm256_extractf128_ps((__m256)x, 1)));
+}
+#else
+static inline float vsum(vf x)
+{
+    return vsum4((__m128)x);
+}
+#endif
 static inline float vmax1(vf x)
 {
     float m = x[0];

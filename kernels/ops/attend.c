@@ -98,7 +98,7 @@ Tensor *op_attend(Tape *t, Tensor *q, Tensor *k, Tensor *v, Tensor *lens, Attend
     call_in(&c, lens);
     call_out(&c, t, REAL, 3, (int64_t[]){b, n, tensor_width(v)});
     if (o.kind == ATTN_SOFTMAX && tape_has_grad(t))
-        call_out(&c, t, REAL, 3, (int64_t[]){b, o.heads, n});
+        call_out_aside(&c, t, 3, (int64_t[]){b, o.heads, n});
     return tape_run(t, &attend, &c);
 }
 

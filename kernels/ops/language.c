@@ -86,7 +86,7 @@ Tensor *op_cross_entropy(Tape *t, Tensor *logits, Tensor *target, int64_t counte
     call_in(&c, logits);
     call_in(&c, target);
     call_out(&c, t, REAL, 1, (int64_t[]){1});
-    call_out(&c, t, REAL, 1, (int64_t[]){tensor_rows(logits)});
+    call_out_aside(&c, t, 1, (int64_t[]){tensor_rows(logits)});
     if (nll != NULL)
         *nll = c.out[1];
     return tape_run(t, &xent, &c);

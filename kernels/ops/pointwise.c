@@ -169,7 +169,7 @@ Tensor *op_norm(Tape *t, NormKind kind, double eps, Tensor *x, Tensor *gain, Ten
     call_in(&c, gain);
     call_in(&c, bias);
     call_out_like(&c, t, x);
-    call_out(&c, t, REAL, 2, (int64_t[]){tensor_rows(x), 2});
+    call_out_aside(&c, t, 2, (int64_t[]){tensor_rows(x), 2});
     return tape_run(t, &norm, &c);
 }
 

@@ -1,0 +1,310 @@
+/* attention_bwd.c - gradients of tiled attention: scores are made again from q, k and lse.
+ *
+ *   softmax: p = exp(s - lse), ds = scale p (do.v - delta), delta_i = do_i.o_i  (Dao 2022, app. B)
+ *   relu2:   p = post relu(s)^2, ds = 2 scale post relu(s) (do.v)
+ *   dv += p'do, dk += ds'q, dq += ds k
+ *
+ * A task has some key tiles of one head to itself and walks the queries that see them, so dk and dv
+ * are its own. With many heads it has all keys and adds to dq directly. With few, the keys of a
+ * head are cut into slabs, each with its own sum for dq, and these are added in order at the end:
+ * nothing is computed twice, and the cut depends on the shape alone. */
+#include <omp.h>
+
+#include "kernels/cpu/attention.h"
+
+enum {
+    BQ = 96, /* queries and keys of a tile: whole panels of MR and of NR */
+    BK = 96,
+    KC = 256,              /* columns of do.v at a time */
+    TASKS = 32,            /* wanted, where the shape allows */
+    SLABS_MAX = 8,         /* of a head */
+    SUM_FLOATS = 16 << 20, /* all sums for dq, unless two slabs of a head have more */
+    ROW_BLOCK = 64         /* of a task that goes over rows only */
+};
+
+typedef struct Bwd {
+    const Attn *a;
+    int64_t pairs, k_tiles, slabs;
+    int64_t d_ld, v_ld; /* row distances of copies */
+    int64_t mine;       /* floats of one thread */
+    float *delta;       /* (pairs, q_len) */
+    float *sums;        /* (pairs, slabs, q_len, d_ld), if slabs > 1 */
+    float *scratch;
+} Bwd;
+
+/* One key tile of one head: keys [k0, k0 + n). */
+typedef struct Task {
+    const Bwd *f;
+    const Attn *a;
+    int64_t pair, b, h, k0;
+    int n;
+    float *kt, *vt; /* (d, BK) scaled and (dv, BK), packed */
+    float *k;       /* (BK, d_ld) */
+    float *dk, *dv; /* (BK, d_ld), (BK, v_ld): sums */
+    float *q, *d_o; /* (BQ, d_ld), (BQ, v_ld) of a query tile */
+    float *p, *ds;  /* (BQ, BK) scores, then weights; do.v, then ds */
+    float *dq;      /* of query 0, rows dq_ld apart; NULL: not wanted */
+    int64_t dq_ld;
+    TileMode dq_mode;
+} Task;
+
+/* Queries [q0, q0 + m) against it; query i sees keys j <= i + diff. */
+typedef struct Rows {
+    int64_t q0;
+    int m, diff;
+} Rows;
+
+static int first_row(const Rows *r, int key)
+{
+    return (int)clamp64(key - r->diff, 0, r->m);
+}
+/* Keys that some query before `end` sees. */
+static int seen_before(const Task *t, const Rows *r, int end)
+{
+    return (int)clamp64(end + r->diff, 0, t->n);
+}
+static bool all_see_all(const Task *t, const Rows *r)
+{
+    return r->diff + 1 >= t->n;
+}
+
+/* p = q k' and ds = do v' for the pairs that see each other, and some that do not. */
+static void scores(const Task *t, const Rows *r)
+{
+    const int64_t d = t->a->d, dv = t->a->dv, d_ld = t->f->d_ld, v_ld = t->f->v_ld;
+    const int step = all_see_all(t, r) ? t->n : NR;
+    for (int j = 0; j < t->n; j += step) {
+        const int i = first_row(r, j), m = r->m - i, n = t->n - j < step ? t->n - j : step;
+        float *s = t->p + i * BK + j, *ds = t->ds + i * BK + j;
+        CPU(tile_mm)
+        (m, n, (int)d, a_rows(t->q + i * d_ld, d_ld), b_packed(t->kt + j * d, d), s, BK, TILE_SET);
+        for (int64_t c = 0; c < dv; c += KC) {
+            const TileB v = {t->vt + j * dv + c * NR, NR, NR * dv};
+            CPU(tile_mm)
+            (m, n, (int)min64(KC, dv - c), a_rows(t->d_o + i * v_ld + c, v_ld), v, ds, BK,
+             c == 0 ? TILE_SET : TILE_ADD);
+        }
+    }
+}
+
+/* One row of p and ds from scores and do.v; zeros from key `seen` on. */
+static void softmax_row(int n, int seen, float lse, float delta, float scale, float *p, float *ds)
+{
+    for (int j = 0; j < n; j += VW) {
+        const vi live = viota() < (vi){0} + (seen - j);
+        vf w = vexp2(vload(p + j) - lse);
+        vf g = w * (vload(ds + j) - delta) * scale;
+        vstore(p + j, vselect(live, w, vset(0)));
+        vstore(ds + j, vselect(live, g, vset(0)));
+    }
+}
+static void relu2_row(int n, int seen, float post, float scale, float *p, float *ds)
+{
+    for (int j = 0; j < n; j += VW) {
+        const vi live = viota() < (vi){0} + (seen - j);
+        vf s = vmax(vset(0), vload(p + j)), w = s * s * post;
+        vf g = s * (2.0f * scale * post) * vload(ds + j);
+        vstore(p + j, vselect(live, w, vset(0)));
+        vstore(ds + j, vselect(live, g, vset(0)));
+    }
+}
+
+static void weights(const Task *t, const Rows *r)
+{
+    const Attn *a = t->a;
+    const float scale = (float)a->scale, *lse = a->lse;
+    for (int i = 0; i < r->m; i++) {
+        const int seen = seen_before(t, r, i + 1);
+        const int64_t q = r->q0 + i, at = t->pair * a->q_len + q;
+        float *p = t->p + i * BK, *ds = t->ds + i * BK;
+        if (a->kind == ATTN_SOFTMAX)
+            softmax_row(t->n, seen, lse[at] * LOG2_E, t->f->delta[at], scale, p, ds);
+        else
+            relu2_row(t->n, seen, attn_post(a, attn_seen(a, attn_keys(a, t->b), q)), scale, p, ds);
+    }
+}
+
+static void add_gradients(const Task *t, const Rows *r)
+{
+    const Attn *a = t->a;
+    const int64_t d_ld = t->f->d_ld, v_ld = t->f->v_ld;
+    const bool all = all_see_all(t, r);
+    const int k_step = all ? t->n : MR, q_step = all ? r->m : MR;
+    for (int j = 0; j < t->n; j += k_step) {
+        const int i = first_row(r, j), m = t->n - j < k_step ? t->n - j : k_step;
+        CPU(tile_mm)
+        (m, a->dv, r->m - i, a_cols(t->p + i * BK + j, BK), b_rows(t->d_o + i * v_ld, v_ld),
+         t->dv + j * v_ld, v_ld, TILE_ADD);
+        CPU(tile_mm)
+        (m, a->d, r->m - i, a_cols(t->ds + i * BK + j, BK), b_rows(t->q + i * d_ld, d_ld),
+         t->dk + j * d_ld, d_ld, TILE_ADD);
+    }
+    for (int i = 0; i < r->m && t->dq != NULL; i += q_step) {
+        const int m = r->m - i < q_step ? r->m - i : q_step;
+        CPU(tile_mm)
+        (m, a->d, seen_before(t, r, i + m), a_rows(t->ds + i * BK, BK), b_rows(t->k, d_ld),
+         t->dq + (r->q0 + i) * t->dq_ld, t->dq_ld, t->dq_mode);
+    }
+}
+
+static void one_query_tile(const Task *t, int64_t q0)
+{
+    const Attn *a = t->a;
+    Rows r = {q0, (int)min64(BQ, a->q_len - q0), BK};
+    if (a->causal)
+        r.diff = (int)min64(BK, a->q_pos + q0 - t->k0);
+    CPU(copy_rows)
+    (r.m, a->d, (const float *)a->q + attn_q_at(a, t->b, t->h) + q0 * a->q_row, a->q_row, t->q,
+     t->f->d_ld);
+    CPU(copy_rows)
+    (r.m, a->dv, (const float *)a->d_o + attn_o_at(a, t->b, t->h) + q0 * a->o_row, a->o_row, t->d_o,
+     t->f->v_ld);
+    scores(t, &r);
+    weights(t, &r);
+    add_gradients(t, &r);
+}
+
+static void add_rows(int rows, int cols, const float *src, int64_t ld, float *dst, int64_t dst_ld)
+{
+    for (int i = 0; i < rows; i++)
+        for (int c = 0; c < cols; c++)
+            dst[i * dst_ld + c] += src[i * ld + c];
+}
+
+static void one_key_tile(Task *t)
+{
+    const Attn *a = t->a;
+    const int64_t k_at = attn_k_at(a, t->b, t->h) + t->k0 * a->k_row;
+    const int64_t v_at = attn_v_at(a, t->b, t->h) + t->k0 * a->v_row;
+    const float *k = (const float *)a->k + k_at, *v = (const float *)a->v + v_at;
+    const float scale = (float)a->scale * (a->kind == ATTN_SOFTMAX ? LOG2_E : 1.0f);
+    CPU(pack_cols)(NR, a->d, t->n, k, a->k_row, scale, t->kt);
+    CPU(pack_cols)(NR, a->dv, t->n, v, a->v_row, 1.0f, t->vt);
+    CPU(copy_rows)(t->n, a->d, k, a->k_row, t->k, t->f->d_ld);
+    for (int64_t i = 0; i < BK * t->f->d_ld; i++)
+        t->dk[i] = 0;
+    for (int64_t i = 0; i < BK * t->f->v_ld; i++)
+        t->dv[i] = 0;
+    for (int64_t q0 = attn_first_query(a, t->k0); q0 < a->q_len; q0 += BQ)
+        one_query_tile(t, q0);
+    if (a->dk != NULL)
+        add_rows(t->n, a->d, t->dk, t->f->d_ld, (float *)a->dk + k_at, a->k_row);
+    if (a->dv_ != NULL)
+        add_rows(t->n, a->dv, t->dv, t->f->v_ld, (float *)a->dv_ + v_at, a->v_row);
+}
+
+/* The first key tile of a slab: equal numbers of (query, key tile) pairs before and behind. */
+static int64_t slab_begin(const Bwd *f, int64_t slab)
+{
+    int64_t all = 0, sum = 0, t = 0;
+    for (int64_t i = 0; i < f->k_tiles; i++)
+        all += max64(0, f->a->q_len - attn_first_query(f->a, i * BK));
+    for (; t < f->k_tiles && sum * f->slabs < slab * all; t++)
+        sum += max64(0, f->a->q_len - attn_first_query(f->a, t * BK));
+    return slab == f->slabs ? f->k_tiles : t;
+}
+
+static void one_slab(const Bwd *f, int64_t pair, int64_t slab)
+{
+    const Attn *a = f->a;
+    Task t = {.f = f, .a = a, .pair = pair, .b = pair / a->heads, .h = pair % a->heads};
+    const int64_t keys = attn_seen(a, attn_keys(a, t.b), a->q_len - 1);
+    const int64_t begin = slab_begin(f, slab), end = min64(slab_begin(f, slab + 1) * BK, keys);
+    t.kt = f->scratch + omp_get_thread_num() * f->mine;
+    t.vt = t.kt + (int64_t)a->d * BK;
+    t.k = t.vt + (int64_t)a->dv * BK;
+    t.dk = t.k + BK * f->d_ld;
+    t.q = t.dk + BK * f->d_ld;
+    t.dv = t.q + BQ * f->d_ld;
+    t.d_o = t.dv + BK * f->v_ld;
+    t.p = t.d_o + BQ * f->v_ld;
+    t.ds = t.p + BQ * BK;
+    if (a->dq != NULL) {
+        t.dq = f->slabs > 1 ? f->sums + (pair * f->slabs + slab) * a->q_len * f->d_ld
+                            : (float *)a->dq + attn_q_at(a, t.b, t.h);
+        t.dq_ld = f->slabs > 1 ? f->d_ld : a->q_row;
+    }
+    for (t.k0 = begin * BK; t.k0 < end; t.k0 += BK) {
+        t.n = (int)min64(BK, end - t.k0);
+        t.dq_mode = f->slabs > 1 && t.k0 == begin * BK ? TILE_SET : TILE_ADD;
+        one_key_tile(&t);
+    }
+}
+
+static void row_deltas(const Bwd *f, int64_t pair, int64_t q0)
+{
+    const Attn *a = f->a;
+    const int64_t at = attn_o_at(a, pair / a->heads, pair % a->heads);
+    for (int64_t q = q0; q < min64(a->q_len, q0 + ROW_BLOCK); q++) {
+        const float *o = (const float *)a->o + at + q * a->o_row;
+        const float *d_o = (const float *)a->d_o + at + q * a->o_row;
+        vf sum = vset(0);
+        int c = 0;
+        for (; c + VW <= a->dv; c += VW)
+            sum += vload(o + c) * vload(d_o + c);
+        sum += vload_n(o + c, a->dv - c) * vload_n(d_o + c, a->dv - c);
+        f->delta[pair * a->q_len + q] = vsum(sum);
+    }
+}
+
+/* dq += the sums of the slabs whose first key the query sees. */
+static void fold_sums(const Bwd *f, int64_t pair, int64_t q0)
+{
+    const Attn *a = f->a;
+    const int64_t b = pair / a->heads, rows = min64(ROW_BLOCK, a->q_len - q0);
+    for (int64_t s = 0; s < f->slabs; s++) {
+        const int64_t key = slab_begin(f, s) * BK, first = max64(q0, attn_first_query(a, key));
+        const float *sum = f->sums + ((pair * f->slabs + s) * a->q_len + first) * f->d_ld;
+        float *dq = (float *)a->dq + attn_q_at(a, b, pair % a->heads) + first * a->q_row;
+        if (key < attn_keys(a, b) && slab_begin(f, s + 1) * BK > key)
+            add_rows((int)max64(0, q0 + rows - first), a->d, sum, f->d_ld, dq, a->q_row);
+    }
+}
+
+static void run(const Bwd *f)
+{
+    const int64_t blocks = ceil_div(f->a->q_len, ROW_BLOCK), pairs = f->pairs;
+    if (f->a->kind == ATTN_SOFTMAX) {
+#pragma omp for schedule(static)
+        for (int64_t t = 0; t < pairs * blocks; t++)
+            row_deltas(f, t / blocks, t % blocks * ROW_BLOCK);
+    }
+#pragma omp for schedule(dynamic)
+    for (int64_t t = 0; t < pairs * f->slabs; t++)
+        one_slab(f, t % pairs, t / pairs);
+    if (f->slabs > 1 && f->a->dq != NULL) {
+#pragma omp for schedule(static)
+        for (int64_t t = 0; t < pairs * blocks; t++)
+            fold_sums(f, t / blocks, t % blocks * ROW_BLOCK);
+    }
+}
+
+static Bwd plan(const Attn *a)
+{
+    Bwd f = {.a = a, .pairs = a->batch * a->heads, .d_ld = tile_pad(a->d), .v_ld = tile_pad(a->dv)};
+    f.k_tiles = ceil_div(attn_seen(a, a->k_len, a->q_len - 1), BK);
+    const int64_t room = SUM_FLOATS / (f.pairs * a->q_len * f.d_ld);
+    f.slabs = clamp64(ceil_div(TASKS, f.pairs), 1, min64(SLABS_MAX, max64(2, room)));
+    f.slabs = clamp64(f.k_tiles, 1, f.slabs);
+    f.mine = round_up((int64_t)BK * (a->d + a->dv) + (2 * BK + BQ) * f.d_ld + (BK + BQ) * f.v_ld +
+                          2 * BQ * BK,
+                      16);
+    return f;
+}
+
+Status CPU(attn_bwd_tiled)(Dev *d, const Attn *a)
+{
+    Bwd f = plan(a);
+    void *scratch;
+    const int64_t deltas = round_up(f.pairs * a->q_len, 16);
+    const int64_t sums = f.slabs > 1 ? f.pairs * f.slabs * a->q_len * f.d_ld : 0;
+    CHECK(a->kind != ATTN_SOFTMAX || a->lse != NULL);
+    TRY(dev_scratch(d, (size_t)(deltas + sums + omp_get_max_threads() * f.mine) * sizeof(float),
+                    &scratch));
+    f.delta = scratch;
+    f.sums = f.delta + deltas;
+    f.scratch = f.sums + sums;
+#pragma omp parallel if (f.pairs * a->q_len * f.k_tiles * BK * (a->d + a->dv) >= 4 * PARALLEL_FROM)
+    run(&f);
+    return ST_OK;
+}

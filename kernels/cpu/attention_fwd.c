@@ -1,0 +1,260 @@
+/* attention_fwd.c - tiled attention: online softmax (Milakov 2018, Dao 2022) and relu squared.
+ *
+ * A task makes BQ rows of the output of one head. Scores of a tile are kept transposed, (keys,
+ * queries): lanes are queries, so maxima and sums need no work across lanes, and the tile is at
+ * once the transposed left operand of the product with V. Keys and values are packed beforehand,
+ * a group of heads at a time: keys in panels of MR rows, values of a key tile in panels of NR. */
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+
+#include "kernels/cpu/attention.h"
+
+enum {
+    BQ = 96,               /* queries of a task, at most: whole panels of NR and of MR */
+    BK = 96,               /* keys of a tile: whole panels of MR */
+    TASKS = 16,            /* wanted, where the shape allows */
+    GROUP_FLOATS = 4 << 20 /* of keys and values packed at a time, or one head */
+};
+static const float LOWEST = -1e38f; /* of a running maximum: finite, so that differences are */
+
+typedef struct Fwd {
+    const Attn *a;
+    int bq;                 /* queries of a task */
+    int64_t k_end;          /* keys that any query can see */
+    int64_t k_size, v_size; /* floats of one packed head */
+    int64_t group;          /* heads (of all batch rows) packed at a time */
+    int64_t o_ld, mine;     /* row distance of a task's sums; floats of one thread */
+    float *packed, *scratch;
+} Fwd;
+
+typedef struct Task {
+    const Attn *a;
+    int64_t q0, keys;   /* first query; valid keys of its batch row */
+    int rows, cols;     /* queries; the same in whole vectors */
+    const float *k, *v; /* packed */
+    float *q, *s, *o;   /* (d, bq) scaled and packed; (BK, BQ) scores, then weights; (bq, o_ld) */
+    int64_t o_ld;
+    float m[BQ], l[BQ], alpha[BQ]; /* running maxima (base 2) and sums; rescaling by this tile */
+} Task;
+
+/* Keys [k0, k0 + n) against a task. */
+typedef struct Tile {
+    int64_t k0;
+    int n, packed; /* keys that some query of the task sees; keys in the packed tile */
+    int diff;      /* query i sees keys j <= i + diff of the tile */
+} Tile;
+
+/* Of the tile's keys, how many some query before `end` sees. */
+static int seen_before(const Tile *u, int end)
+{
+    return (int)clamp64(end + u->diff, 0, u->n);
+}
+
+static void scores(const Task *t, const Tile *u)
+{
+    const int d = t->a->d, step = u->diff >= u->n ? t->cols : NR;
+    const TileA keys = a_packed(t->k + u->k0 * d, d);
+    for (int i = 0; i < t->cols; i += step) {
+        const int n = t->cols - i < step ? t->cols - i : step;
+        CPU(tile_mm)
+        (seen_before(u, i + n), n, d, keys, b_packed(t->q + (int64_t)i * d, d), t->s + i, BQ,
+         TILE_SET);
+    }
+}
+
+/* o += weights' V. Rows of a panel have no weights beyond what the last of them sees. */
+static void values(const Task *t, const Tile *u)
+{
+    const int step = u->diff >= u->n ? t->rows : MR;
+    const TileB v = {t->v + u->k0 * round_up(t->a->dv, NR), NR, (int64_t)NR * u->packed};
+    for (int i = 0; i < t->rows; i += step) {
+        const int m = t->rows - i < step ? t->rows - i : step;
+        CPU(tile_mm)
+        (m, t->a->dv, seen_before(u, i + m), a_cols(t->s + i, BQ), v, t->o + i * t->o_ld, t->o_ld,
+         u->k0 == 0 ? TILE_SET : TILE_ADD);
+    }
+}
+
+/* Queries [i, i + VW): `fill` for unseen keys that others of them see; zeros for the rest. */
+static int mask(const Task *t, const Tile *u, int i, float fill)
+{
+    const int end = seen_before(u, i + VW);
+    for (int j = seen_before(u, i + 1); j < end; j++) {
+        vi seen = viota() >= (vi){0} + (j - i - u->diff);
+        vstore(t->s + j * BQ + i, vselect(seen, vload(t->s + j * BQ + i), vset(fill)));
+    }
+    for (int j = end; j < u->n; j++)
+        vstore(t->s + j * BQ + i, vset(0));
+    return end;
+}
+
+/* Four chains, so that the loop waits for loads and not for the last maximum. */
+static vf column_max(const float *s, int n)
+{
+    vf m[4] = {vset(LOWEST), vset(LOWEST), vset(LOWEST), vset(LOWEST)};
+    int j = 0;
+    for (; j + 4 <= n; j += 4)
+        for (int c = 0; c < 4; c++)
+            m[c] = vmax(m[c], vload(s + (j + c) * BQ));
+    for (; j < n; j++)
+        m[0] = vmax(m[0], vload(s + j * BQ));
+    return vmax(vmax(m[0], m[1]), vmax(m[2], m[3]));
+}
+
+static void softmax(Task *t, const Tile *u)
+{
+    for (int i = 0; i < t->cols; i += VW) {
+        float *s = t->s + i;
+        const int n = mask(t, u, i, -INFINITY);
+        const vf before = vload(t->m + i), m = vmax(before, column_max(s, n));
+        vf sum = vset(0);
+        for (int j = 0; j < n; j++) {
+            vf e = vexp2(vload(s + j * BQ) - m);
+            vstore(s + j * BQ, e);
+            sum += e;
+        }
+        const vf alpha = vexp2(before - m);
+        vstore(t->l + i, vload(t->l + i) * alpha + sum);
+        vstore(t->m + i, m);
+        vstore(t->alpha + i, alpha);
+    }
+}
+
+static void rescale(const Task *t)
+{
+    for (int i = 0; i < t->rows; i++) {
+        if (t->alpha[i] == 1.0f)
+            continue;
+        float *o = t->o + i * t->o_ld;
+        for (int c = 0; c < t->a->dv; c += VW)
+            vstore(o + c, vload(o + c) * t->alpha[i]);
+    }
+}
+
+static void relu2(const Task *t, const Tile *u)
+{
+    for (int i = 0; i < t->cols; i += VW) {
+        float *s = t->s + i;
+        const int n = mask(t, u, i, 0.0f);
+        for (int j = 0; j < n; j++) {
+            vf r = vmax(vset(0), vload(s + j * BQ));
+            vstore(s + j * BQ, r * r);
+        }
+    }
+}
+
+static void one_tile(Task *t, int64_t k0, int64_t k_end, int64_t packed)
+{
+    const Attn *a = t->a;
+    const int n = (int)min64(BK, k_end - k0);
+    Tile u = {k0, n, (int)min64(BK, packed - k0), BK};
+    if (a->causal)
+        u.diff = (int)clamp64(a->q_pos + t->q0 - k0, -BQ, BK);
+    scores(t, &u);
+    if (a->kind == ATTN_RELU2)
+        relu2(t, &u);
+    else
+        softmax(t, &u);
+    if (a->kind == ATTN_SOFTMAX && k0 > 0)
+        rescale(t);
+    values(t, &u);
+}
+
+static void write_rows(const Task *t, float *o, float *lse)
+{
+    const Attn *a = t->a;
+    for (int i = 0; i < t->rows; i++, o += a->o_row) {
+        const int64_t seen = attn_seen(a, t->keys, t->q0 + i);
+        const float *sums = t->o + i * t->o_ld;
+        float f = a->kind == ATTN_RELU2 ? attn_post(a, seen) : 1.0f / t->l[i];
+        for (int c = 0; c < a->dv; c++)
+            o[c] = seen > 0 ? f * sums[c] : 0.0f;
+        if (lse != NULL)
+            lse[i] = seen > 0 ? LN_2 * (t->m[i] + log2f(t->l[i])) : -INFINITY;
+    }
+}
+
+/* Query tile `tile` of head `pair`, whose keys and values are packed in slot `slot`. */
+static void one_task(const Fwd *f, int64_t pair, int64_t slot, int64_t tile)
+{
+    const Attn *a = f->a;
+    const int64_t b = pair / a->heads, h = pair % a->heads;
+    Task t = {.a = a, .q0 = tile * f->bq, .keys = attn_keys(a, b), .o_ld = f->o_ld};
+    const int64_t k_end = attn_seen(a, t.keys, min64(t.q0 + f->bq, a->q_len) - 1);
+    const float scale = (float)a->scale * (a->kind == ATTN_SOFTMAX ? LOG2_E : 1.0f);
+    t.rows = (int)min64(f->bq, a->q_len - t.q0);
+    t.cols = (int)round_up(t.rows, VW);
+    t.k = f->packed + slot * (f->k_size + f->v_size);
+    t.v = t.k + f->k_size;
+    t.q = f->scratch + omp_get_thread_num() * f->mine;
+    t.s = t.q + (int64_t)BQ * a->d;
+    t.o = t.s + BK * BQ;
+    for (int i = 0; i < BQ; i++)
+        t.m[i] = LOWEST;
+    CPU(pack_cols)
+    (NR, a->d, t.rows, (const float *)a->q + attn_q_at(a, b, h) + t.q0 * a->q_row, a->q_row, scale,
+     t.q);
+    for (int64_t k0 = 0; k0 < k_end; k0 += BK)
+        one_tile(&t, k0, k_end, attn_seen(a, t.keys, a->q_len - 1));
+    float *lse = a->lse != NULL && a->kind == ATTN_SOFTMAX ? a->lse : NULL;
+    write_rows(&t, (float *)a->o + attn_o_at(a, b, h) + t.q0 * a->o_row,
+               lse != NULL ? lse + pair * a->q_len + t.q0 : NULL);
+}
+
+static void pack_tile(const Fwd *f, int64_t pair, int64_t slot, int64_t k0)
+{
+    const Attn *a = f->a;
+    const int64_t b = pair / a->heads, h = pair % a->heads;
+    const int n = (int)min64(BK, attn_seen(a, attn_keys(a, b), a->q_len - 1) - k0);
+    if (n <= 0)
+        return;
+    float *k = f->packed + slot * (f->k_size + f->v_size), *v = k + f->k_size;
+    CPU(pack_cols)
+    (MR, a->d, n, (const float *)a->k + attn_k_at(a, b, h) + k0 * a->k_row, a->k_row, 1.0f,
+     k + k0 * a->d);
+    CPU(pack_rows)
+    (NR, n, a->dv, (const float *)a->v + attn_v_at(a, b, h) + k0 * a->v_row, a->v_row, 1.0f,
+     v + k0 * round_up(a->dv, NR));
+}
+
+/* Heads [first, first + n): all pack, then the tasks, the long ones first. */
+static void one_group(const Fwd *f, int64_t first, int64_t n)
+{
+    const int64_t k_tiles = ceil_div(f->k_end, BK), q_tiles = ceil_div(f->a->q_len, f->bq);
+#pragma omp for schedule(static)
+    for (int64_t t = 0; t < n * k_tiles; t++)
+        pack_tile(f, first + t / k_tiles, t / k_tiles, t % k_tiles * BK);
+#pragma omp for schedule(dynamic)
+    for (int64_t t = 0; t < n * q_tiles; t++)
+        one_task(f, first + t % n, t % n, q_tiles - 1 - t / n);
+}
+
+static Fwd plan(const Attn *a)
+{
+    Fwd f = {.a = a, .bq = BQ, .o_ld = tile_pad(a->dv)};
+    const int64_t pairs = a->batch * a->heads;
+    while (f.bq > NR && pairs * ceil_div(a->q_len, f.bq) < TASKS)
+        f.bq = (int)round_up(f.bq / 2, NR);
+    f.k_end = attn_seen(a, a->k_len, a->q_len - 1);
+    f.k_size = round_up(round_up(f.k_end, MR) * a->d, 16);
+    f.v_size = f.k_end * round_up(a->dv, NR);
+    f.group = clamp64(GROUP_FLOATS / max64(1, f.k_size + f.v_size), 1, pairs);
+    f.mine = round_up((int64_t)BQ * a->d + BK * BQ + BQ * f.o_ld, 16);
+    return f;
+}
+
+Status CPU(attn_fwd_tiled)(Dev *d, const Attn *a)
+{
+    Fwd f = plan(a);
+    void *scratch;
+    const int64_t pairs = a->batch * a->heads, packed = f.group * (f.k_size + f.v_size);
+    TRY(dev_scratch(d, (size_t)(packed + omp_get_max_threads() * f.mine) * sizeof(float),
+                    &scratch));
+    f.packed = scratch;
+    f.scratch = f.packed + packed;
+#pragma omp parallel if (pairs * a->q_len * f.k_end * (a->d + a->dv) >= 8 * PARALLEL_FROM)
+    for (int64_t first = 0; first < pairs; first += f.group)
+        one_group(&f, first, min64(f.group, pairs - first));
+    return ST_OK;
+}

@@ -1,0 +1,232 @@
+/* attention_naive.c - attention as the papers' baselines ran it: the matrix of scores in memory.
+ *
+ * Per batch row: scores of all heads (H, q_len, k_len) by full products, the masked half too, a
+ * pass over their rows, and a second product. Backward makes the matrix again, and a second one of
+ * the same size for its gradient. */
+#include <math.h>
+
+#include "kernels/cpu/attention.h"
+
+/* An operand of a product: rows `row` floats apart, used transposed if t. */
+typedef struct Mat {
+    const float *p;
+    int64_t row;
+    bool t;
+} Mat;
+
+typedef struct Naive {
+    const Attn *a;
+    float *p, *dp; /* (heads, q_len, k_len) of the batch row at hand */
+    float *gemm;   /* scratch of the products */
+} Naive;
+
+static Gemm product(int64_t m, int64_t n, int64_t k, Mat a, Mat b)
+{
+    return (Gemm){.m = m,
+                  .n = n,
+                  .k = k,
+                  .ta = a.t,
+                  .tb = b.t,
+                  .alpha = 1,
+                  .a = a.p,
+                  .lda = a.row,
+                  .b = b.p,
+                  .ldb = b.row};
+}
+
+static void run(const Naive *f, Gemm g, double alpha, float *c, int64_t row, bool add)
+{
+    if (c == NULL)
+        return;
+    g.alpha = alpha;
+    g.beta = add ? 1.0 : 0.0;
+    g.c = c;
+    g.ldc = row;
+    CPU(gemm_in)(&g, f->gemm);
+}
+
+/* Head h of batch row b of each operand, and of gradients where they are wanted. */
+typedef struct Head {
+    Mat q, k, v, o, d_o, p, dp;
+    float *dq, *dk, *dv;
+} Head;
+
+static Head head_of(const Naive *f, int64_t b, int64_t h)
+{
+    const Attn *a = f->a;
+    const int64_t size = a->q_len * a->k_len, q = attn_q_at(a, b, h), k = attn_k_at(a, b, h);
+    const int64_t v = attn_v_at(a, b, h), o = attn_o_at(a, b, h);
+    Head x = {.q = {(const float *)a->q + q, a->q_row, false},
+              .k = {(const float *)a->k + k, a->k_row, false},
+              .v = {(const float *)a->v + v, a->v_row, false},
+              .o = {(const float *)a->o + o, a->o_row, false},
+              .p = {f->p + h * size, a->k_len, false}};
+    if (f->dp == NULL)
+        return x;
+    x.d_o = (Mat){(const float *)a->d_o + o, a->o_row, false};
+    x.dp = (Mat){f->dp + h * size, a->k_len, false};
+    x.dq = a->dq != NULL ? (float *)a->dq + q : NULL;
+    x.dk = a->dk != NULL ? (float *)a->dk + k : NULL;
+    x.dv = a->dv_ != NULL ? (float *)a->dv_ + v : NULL;
+    return x;
+}
+
+static Mat transposed(Mat x)
+{
+    x.t = !x.t;
+    return x;
+}
+
+/* Scaled scores of all heads of a batch row. */
+static void scores(const Naive *f, int64_t b)
+{
+    const Attn *a = f->a;
+    for (int h = 0; h < a->heads; h++) {
+        Head x = head_of(f, b, h);
+        run(f, product(a->q_len, a->k_len, a->d, x.q, transposed(x.k)), a->scale, (float *)x.p.p,
+            a->k_len, false);
+    }
+}
+
+/* Weights from the scores of one row, in place; zeros from key `seen` on. Returns lse. */
+static float weigh_softmax(float *s, int64_t seen, int64_t n)
+{
+    vf max = vset(-INFINITY), sum = vset(0);
+    for (int64_t j = seen; j < n; j++)
+        s[j] = -INFINITY;
+    int64_t j = 0;
+    for (; j + VW <= n; j += VW)
+        max = vmax(max, vload(s + j));
+    float m = vmax1(max);
+    for (; j < n; j++)
+        m = fmaxf(m, s[j]);
+    for (j = 0; j < n; j += VW) {
+        const int left = (int)min64(VW, n - j);
+        vf e = vexp((left == VW ? vload(s + j) : vload_n(s + j, left)) - m);
+        vstore_n(s + j, e, left);
+        for (int i = left; i < VW; i++)
+            e[i] = 0;
+        sum += e;
+    }
+    const float all = vsum(sum);
+    for (j = 0; j < n; j++)
+        s[j] /= all;
+    return m + logf(all);
+}
+
+static void forward_row(const Naive *f, int64_t b, int64_t h, int64_t i)
+{
+    const Attn *a = f->a;
+    const int64_t seen = attn_seen(a, attn_keys(a, b), i), n = a->k_len;
+    const float post = attn_post(a, seen);
+    float *p = f->p + (h * a->q_len + i) * n, *lse = a->lse;
+    float row_lse = -INFINITY;
+    if (a->kind == ATTN_SOFTMAX && seen > 0)
+        row_lse = weigh_softmax(p, seen, n);
+    else
+        for (int64_t j = 0; j < n; j++) {
+            float s = j < seen && p[j] > 0 ? p[j] : 0.0f;
+            p[j] = post * s * s;
+        }
+    if (a->kind == ATTN_SOFTMAX && lse != NULL)
+        lse[(b * a->heads + h) * a->q_len + i] = row_lse;
+}
+
+/* p: scores to weights; dp: do.v to ds. */
+static void backward_row(const Naive *f, int64_t b, int64_t h, int64_t i)
+{
+    const Attn *a = f->a;
+    const int64_t seen = attn_seen(a, attn_keys(a, b), i), n = a->k_len;
+    const float post = attn_post(a, seen), scale = (float)a->scale;
+    float *p = f->p + (h * a->q_len + i) * n, *dp = f->dp + (h * a->q_len + i) * n;
+    if (a->kind == ATTN_SOFTMAX && seen > 0) {
+        float delta = 0;
+        weigh_softmax(p, seen, n);
+        for (int64_t j = 0; j < seen; j++)
+            delta += p[j] * dp[j];
+        for (int64_t j = 0; j < n; j++)
+            dp[j] = scale * p[j] * (dp[j] - delta);
+    } else
+        for (int64_t j = 0; j < n; j++) {
+            float s = j < seen && p[j] > 0 ? p[j] : 0.0f;
+            p[j] = post * s * s;
+            dp[j] *= 2.0f * scale * post * s;
+        }
+}
+
+static void rows(const Naive *f, int64_t b, void (*row)(const Naive *, int64_t, int64_t, int64_t))
+{
+    const int64_t n = f->a->q_len, all = f->a->heads * n;
+#pragma omp parallel for schedule(static) if (all * f->a->k_len >= PARALLEL_FROM)
+    for (int64_t t = 0; t < all; t++)
+        row(f, b, t / n, t % n);
+}
+
+static void forward(const Naive *f, int64_t b)
+{
+    const Attn *a = f->a;
+    scores(f, b);
+    rows(f, b, forward_row);
+    for (int h = 0; h < a->heads; h++) {
+        Head x = head_of(f, b, h);
+        run(f, product(a->q_len, a->dv, a->k_len, x.p, x.v), 1, (float *)x.o.p, a->o_row, false);
+    }
+}
+
+static void backward(const Naive *f, int64_t b)
+{
+    const Attn *a = f->a;
+    const int64_t nq = a->q_len, nk = a->k_len;
+    scores(f, b);
+    for (int h = 0; h < a->heads; h++) {
+        Head x = head_of(f, b, h);
+        run(f, product(nq, nk, a->dv, x.d_o, transposed(x.v)), 1, (float *)x.dp.p, nk, false);
+    }
+    rows(f, b, backward_row);
+    for (int h = 0; h < a->heads; h++) {
+        Head x = head_of(f, b, h);
+        run(f, product(nk, a->dv, nq, transposed(x.p), x.d_o), 1, x.dv, a->v_row, true);
+        run(f, product(nk, a->d, nq, transposed(x.dp), x.q), 1, x.dk, a->k_row, true);
+        run(f, product(nq, a->d, nk, x.dp, x.k), 1, x.dq, a->q_row, true);
+    }
+}
+
+/* The products above by their sizes: scratch for the largest. */
+static size_t gemm_floats(const Attn *a, bool bwd)
+{
+    const Mat plain = {NULL, 0, false}, turned = {NULL, 0, true};
+    const int64_t nq = a->q_len, nk = a->k_len;
+    const Gemm all[] = {
+        product(nq, nk, a->d, plain, turned),  product(nq, a->dv, nk, plain, plain),
+        product(nq, nk, a->dv, plain, turned), product(nk, a->dv, nq, turned, plain),
+        product(nk, a->d, nq, turned, plain),  product(nq, a->d, nk, plain, plain)};
+    size_t most = 0;
+    for (int i = 0; i < (bwd ? COUNT(all) : 2); i++) {
+        size_t n = CPU(gemm_scratch)(&all[i]);
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
+static Status each_batch(Dev *d, const Attn *a, bool bwd)
+{
+    const size_t matrix = (size_t)round_up((int64_t)a->heads * a->q_len * a->k_len, 16);
+    void *scratch;
+    TRY(dev_scratch(d, (matrix * (bwd ? 2 : 1) + gemm_floats(a, bwd)) * sizeof(float), &scratch));
+    Naive f = {.a = a, .p = scratch};
+    f.dp = bwd ? f.p + matrix : NULL;
+    f.gemm = f.p + matrix * (bwd ? 2 : 1);
+    for (int64_t b = 0; b < a->batch; b++)
+        bwd ? backward(&f, b) : forward(&f, b);
+    return ST_OK;
+}
+
+Status CPU(attn_fwd_naive)(Dev *d, const Attn *a)
+{
+    return each_batch(d, a, false);
+}
+
+Status CPU(attn_bwd_naive)(Dev *d, const Attn *a)
+{
+    return each_batch(d, a, true);
+}

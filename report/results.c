@@ -1,0 +1,187 @@
+/* results.c - RESULTS.md, put together. */
+#include "report/results.h"
+
+#include "report/files.h"
+#include "report/format.h"
+#include "report/plots.h"
+#include "report/tables.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <string.h>
+
+static const char glossary[] =
+    "## What the words mean\n\n"
+    "- **variant**: a way to mix tokens, or a whole recipe around it; `(naive)` and `(tiled)`: "
+    "with "
+    "the T x T matrix in memory, and without.\n"
+    "- **T**: context length in tokens; 1k is 1024, 1M is 1048576.\n"
+    "- **level**: `mix` is token mixing alone, `layer` one Transformer layer or its equivalent "
+    "(two "
+    "GAU layers), `model` all of it.\n"
+    "- **pass**: `fwd` forward; `bwd` backward alone; `train` forward, backward and optimiser; "
+    "`prefill` a sequence in segments that carry state; `decode` one token at depth T.\n"
+    "- **µs/token**: median time of a step, divided by its tokens. Inputs are fresh (caches cold) "
+    "unless a variant is marked hot.\n"
+    "- **99 % interval**: of the median, from the order of the samples alone, whatever their "
+    "distribution; below 8 samples it is their least and largest, which cover less.\n"
+    "- **time grows as T^p ± e**: least squares of log time on log T over the largest 4 lengths, "
+    "with the standard error of the slope.\n"
+    "- **faster than vanilla**: where the lines of the two cross; the numbers in brackets are the "
+    "crossings with every time at the end of its interval that is best, and worst, for the "
+    "variant; "
+    "**no clear difference**: they overlap at all lengths; **back and forth**: the lines cross "
+    "more "
+    "than once.\n"
+    "- **peak memory**: the largest sum of what was allocated at one time for parameters, "
+    "gradients, "
+    "optimiser, activations, state and inputs; scratch of kernels apart. k, M, G of bytes are "
+    "powers "
+    "of 1024.\n"
+    "- **of SGEMM**: useful operations by the paper's formula, per second, as a part of the "
+    "single-precision matrix product's rate on the same machine.\n"
+    "- **parameters**: trainable numbers, embeddings apart; k, M are powers of 1000.\n"
+    "- **bits/byte**: mean negative log2 probability of a held-out byte; **byte perplexity**: 2 to "
+    "its power; **against order 1**: minus the entropy of a byte of this text after the byte "
+    "before "
+    "it.\n"
+    "- **oom**, **timeout**: out of memory or time; **predicted**: known before the run and not "
+    "run; "
+    "**skipped_after**: a smaller T had failed; **skipped_budget**, **no time left**: the time of "
+    "the "
+    "profile was spent; **failed_check**: differs from the reference; **unsupported**: says why.\n";
+
+static void item(FILE *f, const char *name, const char *value)
+{
+    fprintf(f, "- %s: ", name);
+    put_text(f, value[0] != '\0' ? value : "unknown");
+    fprintf(f, "\n");
+}
+
+static bool uses_cuda(const Rows *rows)
+{
+    for (int i = 0; i < rows->n; i++)
+        if (strcmp(rows->row[i].c.backend, "cuda") == 0 && rows->row[i].status == ROW_OK)
+            return true;
+    return false;
+}
+
+/* The machine, the build and the run. */
+static void write_run(FILE *f, const Rows *rows)
+{
+    const Row *r = rows_run(rows);
+    bool cuda = uses_cuda(rows);
+    fprintf(f, "# Results\n\n");
+    fprintf(f,
+            "Do efficient attention variants keep their papers' promises, on this machine, at "
+            "these context lengths? Measured by `longmix`; this page and its plots are made from "
+            "the journal alone.\n\n");
+    item(f, "CPU", r->host_cpu);
+    fprintf(f, "- cores: %d, threads used: %d, memory: %s\n", r->n_cores, r->n_threads,
+            text_bytes((double)r->total_memory).s);
+    item(f, "instruction set", r->isa);
+    item(f, "system", r->os);
+    item(f, "compiler", r->compiler);
+    item(f, "flags", r->flags);
+    item(f, "commit", r->commit);
+    item(f, "build", r->build);
+    item(f, "date", r->date);
+    item(f, "profile", r->profile);
+    fprintf(f, "- made by: `");
+    for (const char *p = r->command; *p != '\0'; p++)
+        fputc(*p == '`' || *p < ' ' ? ' ' : *p, f);
+    fprintf(f, "`\n");
+    fprintf(f, "- The CUDA backend was %s", cuda ? "used: " : "not used: ");
+    put_text(f, r->cuda[0] != '\0' ? r->cuda : "no reason was recorded");
+    fprintf(f, "\n");
+}
+
+/* What of the journal is in here, and what not. */
+static void write_selection(FILE *f, const Rows *rows)
+{
+    int n_ok = 0, n_not = 0;
+    for (int i = 0; i < rows->n; i++) {
+        const Row *r = &rows->row[i];
+        bool point = r->kind == ROW_CASE || r->kind == ROW_TRAIN;
+        n_ok += point && r->status == ROW_OK;
+        n_not += point && r->status != ROW_OK;
+    }
+    fprintf(f, "- points: %d measured, %d without a number (each with its reason, below)\n", n_ok,
+            n_not);
+    if (rows->n_older > 0)
+        fprintf(f, "- left out: %d rows of other builds than the newest\n", rows->n_older);
+    if (rows->n_elsewhere > 0)
+        fprintf(f, "- left out: %d rows of other machines\n", rows->n_elsewhere);
+    if (rows->n_replaced > 0)
+        fprintf(f, "- left out: %d rows of points that were run again later\n", rows->n_replaced);
+    if (!rows->finished)
+        fprintf(f, "- **the newest run has not come to its end: points are missing**\n");
+    fprintf(f, "\n");
+}
+
+static void write_plots(FILE *f, const PlotNotes *notes, const char *way)
+{
+    fprintf(f, "## Plots\n\n");
+    if (notes->trouble[0] != '\0')
+        fprintf(f, "There are no plots: %s. The scripts are in `%s`.\n\n", notes->trouble, way);
+    for (const PlotNote *p = notes->note; p < notes->note + notes->n; p++)
+        if (p->drawn)
+            fprintf(f, "![%s](%s/%s.svg)\n\n", p->title, way, p->name);
+    bool none = true;
+    for (const PlotNote *p = notes->note; p < notes->note + notes->n; p++) {
+        if (p->drawn || p->why[0] == '\0')
+            continue;
+        fprintf(f, "%s%s", none ? "Not drawn, for want of such rows: " : ", ", p->name);
+        none = false;
+    }
+    if (!none)
+        fprintf(f, ".\n\n");
+}
+
+static Status write_all(FILE *f, const Rows *rows, const PlotNotes *notes, const char *way)
+{
+    write_run(f, rows);
+    write_selection(f, rows);
+    TRY(table_headline(f, rows));
+    write_plots(f, notes, way);
+    TRY(table_quality(f, rows));
+    table_roof(f, rows);
+    TRY(table_checks(f, rows));
+    TRY(table_failures(f, rows));
+    TRY(table_points(f, rows));
+    fputs(glossary, f);
+    return ST_OK;
+}
+
+static Status write_file(const char *path, const Rows *rows, const PlotNotes *notes,
+                         const char *way)
+{
+    FILE *f = fopen(path, "we");
+    if (f == NULL)
+        return FAIL(ST_IO, "%s: %s", path, strerror(errno));
+    Status st = write_all(f, rows, notes, way);
+    bool written = ferror(f) == 0;
+    written = fclose(f) == 0 && written;
+    return st == ST_OK && !written ? FAIL(ST_IO, "%s: cannot be written", path) : st;
+}
+
+static Status make(const Rows *rows, const char *out_md, const char *plots_folder)
+{
+    char folder[PATH_MAX], way[PATH_MAX];
+    PlotNotes notes;
+    folder_of(out_md, folder, sizeof folder);
+    TRY(folder_make(folder));
+    TRY(plots_make(rows, plots_folder, &notes));
+    TRY(path_between(folder, plots_folder, way, sizeof way));
+    return write_file(out_md, rows, &notes, way);
+}
+
+Status report_make(const char *journal, const char *out_md, const char *plots_folder)
+{
+    Rows rows;
+    TRY(rows_load(journal, &rows));
+    Status st = make(&rows, out_md, plots_folder);
+    rows_free(&rows);
+    return st;
+}

@@ -1,0 +1,13 @@
+/* results.h - RESULTS.md: tables and plots from a journal, with no device at hand. */
+#ifndef LONGMIX_RESULTS_H
+#define LONGMIX_RESULTS_H
+
+#include "kernels/base.h"
+
+/* Writes a report, and its plots into a folder that is made. The newest row of each point counts,
+ * of the newest build in the journal. Without gnuplot there are tables and a line that says how to
+ * get it. Equal journals give equal bytes. Fails: ST_USAGE for a journal that cannot be read;
+ * ST_IO. */
+Status report_make(const char *journal, const char *out_md, const char *plots_folder);
+
+#endif
