@@ -43,7 +43,7 @@ BLAS_LIB     = $(wildcard /usr/lib/*/openblas-openmp)
 
 COMMON = -g -fopenmp -I. -D_POSIX_C_SOURCE=200809L $(BLAS_INCLUDE:%=-isystem%) \
          $(SAN_$(SAN)) $(CFLAGS)
-LIBS   = $(BLAS_LIB:%=-L% -Wl,-rpath,%) -lopenblas -ljansson -llzma -lz -lmd -lm -lpthread -ldl
+LIBS   = $(BLAS_LIB:%=-L%) $(BLAS_LIB:%=-Wl,-rpath,%) -lopenblas -ljansson -llzma -lz -lmd -lm -lpthread -ldl
 
 # kernels/cpu is compiled once for each instruction set and chosen at start; kernels/ref, which
 # everything is tested against, computes just what is written. No fast-math anywhere.

@@ -13,10 +13,9 @@
 void row_fail(Row *row, Status st)
 {
     static const RowStatus status[] = {
-        [ST_OK] = ROW_OK,           [ST_SHAPE] = ROW_UNSUPPORTED,
-        [ST_UNSUPPORTED] = ROW_UNSUPPORTED, [ST_OOM] = ROW_OOM,
-        [ST_NONFINITE] = ROW_FAILED_CHECK,  [ST_DEVICE] = ROW_CRASH,
-        [ST_IO] = ROW_CRASH,        [ST_USAGE] = ROW_UNSUPPORTED};
+        [ST_OK] = ROW_OK,    [ST_SHAPE] = ROW_UNSUPPORTED,      [ST_UNSUPPORTED] = ROW_UNSUPPORTED,
+        [ST_OOM] = ROW_OOM,  [ST_NONFINITE] = ROW_FAILED_CHECK, [ST_DEVICE] = ROW_CRASH,
+        [ST_IO] = ROW_CRASH, [ST_USAGE] = ROW_UNSUPPORTED};
     row->status = status[st];
     row->reason[0] = '\0';
     if (st != ST_OK)

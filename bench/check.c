@@ -74,9 +74,16 @@ static Status side_init(Side *s, const char *backend, const Case *c)
     ModelSpec spec = {.variant = v, .layers = 1, .grads = true, .seed = c->seed};
     if (v == NULL)
         return FAIL(ST_USAGE, "there is no variant '%s'", c->variant);
-    spec.ctx = (MixCtx){.batch = c->batch, .q_len = c->n, .cap = c->n, .n_norm = c->n,
-                        .width = c->width, .heads = c->heads, .causal = c->causal, .training = true,
-                        .naive = c->impl == IMPL_NAIVE, .seed = c->seed};
+    spec.ctx = (MixCtx){.batch = c->batch,
+                        .q_len = c->n,
+                        .cap = c->n,
+                        .n_norm = c->n,
+                        .width = c->width,
+                        .heads = c->heads,
+                        .causal = c->causal,
+                        .training = true,
+                        .naive = c->impl == IMPL_NAIVE,
+                        .seed = c->seed};
     if (spec.ctx.naive && !(v->mixer->caps & CAP_NAIVE))
         return FAIL(ST_UNSUPPORTED, "%s has no naive implementation", c->variant);
     TRY(mix_options(v, c->set, &spec.ctx));

@@ -4,8 +4,8 @@
 
 #include "report/row.h"
 
-/* The small case that stands for all cases of the variant, backend, implementation and options of c:
- * 2 sequences of 101 tokens, width 32, chunks and keys of a few. */
+/* The small case that stands for all cases of the variant, backend, implementation and options of
+ * c: 2 sequences of 101 tokens, width 32, chunks and keys of a few. */
 Case check_case(const Case *c);
 
 /* Runs a block forward and backward on c->backend and on ref, with the same weights and inputs, and

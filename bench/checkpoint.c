@@ -202,6 +202,16 @@ static Status read_step(Checkpoint *c)
     return ST_OK;
 }
 
+/* Puts the file's name before the reason of a failure. */
+static Status in_file(const Checkpoint *c, Status st)
+{
+    char why[256];
+    if (st == ST_OK)
+        return ST_OK;
+    snprintf(why, sizeof why, "%s", status_reason());
+    return FAIL(st, "%s: %s", c->path, why);
+}
+
 /* Before anybody allocates what the settings ask for. */
 static Status check_size(const Checkpoint *c)
 {
@@ -228,8 +238,8 @@ static Status read_settings(Checkpoint *c)
     TRY(read_text(c, "text_sha256", c->sha256, sizeof c->sha256));
     s->model.ctx.cap = s->model.ctx.q_len;
     c->has_moments = st_find(c->file, "optim.m.embed") != NULL;
-    TRY(mix_options(v, s->set, &s->model.ctx));
-    TRY(mix_accepts(v, &s->model.ctx));
+    TRY(in_file(c, mix_options(v, s->set, &s->model.ctx)));
+    TRY(in_file(c, mix_accepts(v, &s->model.ctx)));
     return check_size(c);
 }
 

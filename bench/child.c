@@ -183,7 +183,8 @@ static Answer died(Child *w, Row *row)
     char last_words[sizeof w->last_words];
     hear_error(w);
     memcpy(last_words, w->last_words, sizeof last_words);
-    siginfo_t info = {0}; /* its streams are closed: it is dying; see how before finish() kills it */
+    siginfo_t info = {
+        0}; /* its streams are closed: it is dying; see how before finish() kills it */
     waitid(P_PID, (id_t)w->pid, &info, WEXITED | WNOWAIT);
     tell_death(row, finish(w), last_words);
     return ANSWER_DIED;

@@ -7,7 +7,7 @@
 #include <sys/types.h>
 
 typedef struct Child {
-    pid_t pid; /* 0: none */
+    pid_t pid;         /* 0: none */
     int to, from, err; /* its standard input, output and error */
     char *text;        /* what it has said so far of a line */
     size_t len, cap;
@@ -15,7 +15,8 @@ typedef struct Child {
 } Child;
 
 /* Starts this program again with other arguments (argv ends in NULL), in a process group of its own
- * that dies with its parent and is the first to go when memory is short. ST_DEVICE with the reason. */
+ * that dies with its parent and is the first to go when memory is short. ST_DEVICE with the reason.
+ */
 Status child_start(Child *w, char *const argv[]);
 /* Kills and forgets it; fine if there is none. */
 void child_stop(Child *w);
@@ -30,8 +31,8 @@ typedef enum Answer {
 typedef struct Ask {
     const char *word; /* worker.h */
     const Case *c;
-    double limit; /* seconds to wait */
-    int stop_fd;  /* readable: stop; -1: none */
+    double limit;                            /* seconds to wait */
+    int stop_fd;                             /* readable: stop; -1: none */
     void (*tick)(void *ctx, double seconds); /* now and then while waiting; may be NULL */
     void *tick_ctx;
 } Ask;

@@ -19,7 +19,8 @@ typedef struct OptionNames {
 static void collect(const struct argp_option *o, OptionNames *out)
 {
     int n = 0;
-    for (; o != NULL && (o->name != NULL || o->key != 0 || o->doc != NULL) && n < MAX_OPTIONS; o++) {
+    for (; o != NULL && (o->name != NULL || o->key != 0 || o->doc != NULL) && n < MAX_OPTIONS;
+         o++) {
         if (o->name == NULL)
             continue;
         snprintf(out->text[n], sizeof out->text[n], "--%s", o->name);
@@ -38,13 +39,15 @@ static Status explain(const struct argp *argp, const char *name, char *const arg
     char word[64];
     const char *bad = next > 0 && argv[next - 1][0] == '-' ? argv[next - 1] : argv[next];
     collect(argp->options, &known);
-    snprintf(word, sizeof word, "%.*s", (int)strcspn(bad != NULL ? bad : "", "="), bad != NULL ? bad : "");
+    snprintf(word, sizeof word, "%.*s", (int)strcspn(bad != NULL ? bad : "", "="),
+             bad != NULL ? bad : "");
     for (int i = 0; known.name[i] != NULL; i++)
         if (strcmp(known.name[i], word) == 0)
             return FAIL(ST_USAGE, "option '%s': a value is missing, or one too many", bad);
     const char *close = nearest_name(word, known.name);
     if (close != NULL)
-        return FAIL(ST_USAGE, "unknown option '%s', did you mean '%s'? see %s --help", word, close, name);
+        return FAIL(ST_USAGE, "unknown option '%s', did you mean '%s'? see %s --help", word, close,
+                    name);
     return FAIL(ST_USAGE, "unknown option '%s'; see %s --help", word, name);
 }
 

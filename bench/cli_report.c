@@ -1,4 +1,5 @@
-/* cli_report.c - `longmix report` and `longmix validate`: what is made of a journal, without a device. */
+/* cli_report.c - `longmix report` and `longmix validate`: what is made of a journal, without a
+ * device. */
 #include "bench/cli.h"
 #include "report/results.h"
 #include "report/validate.h"
@@ -44,8 +45,9 @@ int report_main(int argc, char **argv)
         {"plots", PLOTS, "FOLDER", 0, "of the plots; default results/plots", 0},
         {0},
     };
-    static const char doc[] = "Makes RESULTS.md and its plots from a journal, with no device at hand.\v"
-                              "Example:\n  longmix report results/quick.jsonl --out RESULTS.md";
+    static const char doc[] =
+        "Makes RESULTS.md and its plots from a journal, with no device at hand.\v"
+        "Example:\n  longmix report results/quick.jsonl --out RESULTS.md";
     static const struct argp argp = {options, parse, "JOURNAL", doc, NULL, NULL, NULL};
     Args a = {.name = "longmix report", .out = "RESULTS.md", .plots = "results/plots"};
     Status st = cli_parse(&argp, a.name, argc, argv, &a);
@@ -58,8 +60,9 @@ int report_main(int argc, char **argv)
 
 int validate_main(int argc, char **argv)
 {
-    static const char doc[] = "Checks a journal against its schema (report/SCHEMA.md). Exits with 1 when "
-                              "it is not valid.\vExample:\n  longmix validate results/quick.jsonl";
+    static const char doc[] =
+        "Checks a journal against its schema (report/SCHEMA.md). Exits with 1 when "
+        "it is not valid.\vExample:\n  longmix validate results/quick.jsonl";
     static const struct argp argp = {NULL, parse, "JOURNAL", doc, NULL, NULL, NULL};
     Args a = {.name = "longmix validate"};
     Status st = cli_parse(&argp, a.name, argc, argv, &a);

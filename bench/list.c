@@ -79,8 +79,8 @@ static Status print_variant(const Variant *v)
 {
     double opt[MIX_MAX_OPTIONS];
     TRY(defaults_of(v, opt));
-    printf("%s\n    %s\n    %s\n    time %s, decode state %s\n    ", v->name, v->title, v->paper, v->time,
-           v->state);
+    printf("%s\n    %s\n    %s\n    time %s, decode state %s\n    ", v->name, v->title, v->paper,
+           v->time, v->state);
     print_caps(v->mixer->caps);
     for (int i = 0; v->mixer->options != NULL && v->mixer->options[i].name != NULL; i++) {
         const Option *o = &v->mixer->options[i];
@@ -105,8 +105,8 @@ static json_t *options_json(const Variant *v, const double opt[])
     for (int i = 0; v->mixer->options != NULL && v->mixer->options[i].name != NULL; i++) {
         const Option *o = &v->mixer->options[i];
         json_array_append_new(list, json_pack("{s:s, s:f, s:f, s:f, s:b, s:s}", "name", o->name,
-                                              "default", opt[i], "min", o->lo, "max", o->hi, "whole",
-                                              o->whole, "help", o->help));
+                                              "default", opt[i], "min", o->lo, "max", o->hi,
+                                              "whole", o->whole, "help", o->help));
     }
     return list;
 }
@@ -147,8 +147,13 @@ static Status print_params(const Args *a)
     VariantNames names = variant_names();
     BlockSlot slot[BLOCK_MAX_PARAMS];
     int index = 0;
-    MixCtx c = {.batch = 1, .q_len = 512, .cap = 512, .n_norm = 512, .width = a->width,
-                .heads = a->heads, .causal = true};
+    MixCtx c = {.batch = 1,
+                .q_len = 512,
+                .cap = 512,
+                .n_norm = 512,
+                .width = a->width,
+                .heads = a->heads,
+                .causal = true};
     TRY(parse_name(a->params, "variant", names.name, &index));
     const Variant *v = variant_table[index];
     if (a->width % a->heads != 0)

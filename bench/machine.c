@@ -36,8 +36,8 @@ static void describe_os(char *out, size_t size)
     if (uname(&u) != 0)
         snprintf(out, size, "%s", name);
     else
-        snprintf(out, size, "%.40s, %.16s %.36s", name[0] != '\0' ? name : "unknown system", u.sysname,
-                 u.release);
+        snprintf(out, size, "%.40s, %.16s %.36s", name[0] != '\0' ? name : "unknown system",
+                 u.sysname, u.release);
 }
 
 /* As it could be typed again; argv begins with the command. */
@@ -67,7 +67,10 @@ void machine_row(int argc, char *const argv[], int threads, Row *row)
     time_t now = time(NULL);
     struct tm utc;
     char stamp[16]; /* "20250131-235959" */
-    *row = (Row){.kind = ROW_RUN, .time = (double)now, .n_cores = limits_cores(), .n_threads = threads,
+    *row = (Row){.kind = ROW_RUN,
+                 .time = (double)now,
+                 .n_cores = limits_cores(),
+                 .n_threads = threads,
                  .total_memory = limits_total_memory()};
     gmtime_r(&now, &utc);
     strftime(stamp, sizeof stamp, "%Y%m%d-%H%M%S", &utc);
@@ -80,6 +83,6 @@ void machine_row(int argc, char *const argv[], int threads, Row *row)
     snprintf(row->build, sizeof row->build, "%s", longmix_build_id);
     snprintf(row->commit, sizeof row->commit, "%s", longmix_git_commit);
     snprintf(row->compiler, sizeof row->compiler, "%.63s", longmix_compiler);
-    snprintf(row->flags, sizeof row->flags, "%.255s", longmix_flags);
+    snprintf(row->flags, sizeof row->flags, "%.511s", longmix_flags);
     join(argc, argv, row->command, sizeof row->command);
 }

@@ -24,16 +24,18 @@ static const struct {
 
 static int help(FILE *out)
 {
-    fprintf(out, "Longmix: does an efficient attention variant keep its paper's promise, on this machine?\n\n"
+    fprintf(out, "Longmix: does an efficient attention variant keep its paper's promise, on this "
+                 "machine?\n\n"
                  "usage: longmix COMMAND [OPTION...]\n\n");
     for (int i = 0; i < COUNT(commands); i++)
         if (commands[i].help != NULL)
             fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].help);
-    fprintf(out, "\nlongmix COMMAND --help tells more. Examples:\n"
-                 "  longmix bench                       the quick profile, into results/quick.jsonl\n"
-                 "  longmix bench --n 512..64k --pass fwd,train --variants vanilla,gau\n"
-                 "  longmix train --variant flash_linear --tokens 2M --save flash.safetensors\n"
-                 "  longmix report results/quick.jsonl\n");
+    fprintf(out,
+            "\nlongmix COMMAND --help tells more. Examples:\n"
+            "  longmix bench                       the quick profile, into results/quick.jsonl\n"
+            "  longmix bench --n 512..64k --pass fwd,train --variants vanilla,gau\n"
+            "  longmix train --variant flash_linear --tokens 2M --save flash.safetensors\n"
+            "  longmix report results/quick.jsonl\n");
     return out == stdout ? 0 : 2;
 }
 
@@ -52,7 +54,8 @@ int main(int argc, char **argv)
     argp_err_exit_status = 2;
     if (argc < 2)
         return help(stderr);
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0)
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "help") == 0)
         return help(stdout);
     if (strcmp(argv[1], "--version") == 0)
         return version_main(1, argv);

@@ -76,7 +76,8 @@ static Status take_samples(const Meter *m, double step, double deadline, double 
             stop(t, "interval");
         else if (t->n == most)
             stop(t, "samples");
-        else if (now + last > deadline || (t->n >= LONG_SAMPLES && now - begin > share && step <= LONG))
+        else if (now + last > deadline ||
+                 (t->n >= LONG_SAMPLES && now - begin > share && step <= LONG))
             stop(t, "time");
     }
     return ST_OK;

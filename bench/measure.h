@@ -3,11 +3,11 @@
  * The first step has been run already (its memory was measured), and mostly counts as warming up:
  *   above 10 s    it is the only sample ("single")
  *   above 0.5 s   it is the whole warm-up
- *   else          samples go on until two successive medians of 3 differ by less than 5 %, or for 1 s
- * A sample repeats the step until it lasts 2 ms. Sampling stops when the 99 % sign interval of the
- * median is narrower than 5 % of it ("interval", 8 samples or more), at 100 samples, or 3 of steps
- * above 1 s ("samples"), after its share of the time or before the deadline ("time"). There is always
- * one sample: the first step, where the time allows no other. */
+ *   else          samples go on until two successive medians of 3 differ by less than 5 %, or for 1
+ * s A sample repeats the step until it lasts 2 ms. Sampling stops when the 99 % sign interval of
+ * the median is narrower than 5 % of it ("interval", 8 samples or more), at 100 samples, or 3 of
+ * steps above 1 s ("samples"), after its share of the time or before the deadline ("time"). There
+ * is always one sample: the first step, where the time allows no other. */
 #ifndef LONGMIX_MEASURE_H
 #define LONGMIX_MEASURE_H
 
@@ -20,8 +20,8 @@ typedef struct Meter {
     double (*now)(void *ctx); /* wall clock, seconds */
 } Meter;
 
-/* first: seconds of the first step; deadline: on the meter's clock; share: seconds that sampling may
- * take. Fails as `run` does. */
+/* first: seconds of the first step; deadline: on the meter's clock; share: seconds that sampling
+ * may take. Fails as `run` does. */
 Status measure(const Meter *m, double first, double deadline, double share, Timing *out);
 
 #endif

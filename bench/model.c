@@ -202,11 +202,10 @@ static Status random_tensor(Dev *d, Tensor *x, uint64_t seed, uint32_t stream)
     int64_t n = tensor_size(x);
     float *piece = malloc(PIECE * sizeof *piece);
     Status st = piece != NULL ? ST_OK : FAIL(ST_OOM, "no memory for a piece of random state");
-    for (int64_t at = 0; st == ST_OK && at < n; at += PIECE) {
-        int64_t len = min64(PIECE, n - at);
-        rng_fill_uniform(piece, len, 0.02, seed, stream, (uint64_t)at);
-        st = dev_write_f32(d, x->buf, at, piece, len);
-    }
+    if (st == ST_OK)
+        rng_fill_uniform(piece, min64(PIECE, n), 0.02, seed, stream, 0);
+    for (int64_t at = 0; st == ST_OK && at < n; at += PIECE) /* gigabytes: one piece, repeated */
+        st = dev_write_f32(d, x->buf, at, piece, min64(PIECE, n - at));
     free(piece);
     return st;
 }

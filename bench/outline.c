@@ -9,8 +9,8 @@ void outline_print(const Plan *p, int n_trainings, FILE *out)
 {
     double elapsed = 0;
     int runs = 0;
-    fprintf(out, "%-16s %-6s %-8s %-6s %10s %6s %10s %10s %10s  %s\n", "variant", "level", "pass", "impl",
-            "n", "batch", "step", "case", "memory", "verdict");
+    fprintf(out, "%-16s %-6s %-8s %-6s %10s %6s %10s %10s %10s  %s\n", "variant", "level", "pass",
+            "impl", "n", "batch", "step", "case", "memory", "verdict");
     for (int i = 0; i < p->n; i++) {
         const Job *j = &p->job[i];
         char step[24], cost[24], memory[24];

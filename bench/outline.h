@@ -6,7 +6,8 @@
 
 #include <stdio.h>
 
-/* In the order of the run: each point with its predicted time and memory, or why it will not run. */
+/* In the order of the run: each point with its predicted time and memory, or why it will not run.
+ */
 void outline_print(const Plan *p, int n_trainings, FILE *out);
 
 #endif

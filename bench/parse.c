@@ -11,8 +11,8 @@
 
 /* ---- numbers ---- */
 
-/* Reads digits and a suffix from *at on and moves it past them; false where there is no number or it
- * passes 2^63 - 1. */
+/* Reads digits and a suffix from *at on and moves it past them; false where there is no number or
+ * it passes 2^63 - 1. */
 static bool read_size(const char **at, int64_t *out)
 {
     static const char suffixes[] = "kMGT";
@@ -70,8 +70,8 @@ Status parse_seconds(const char *text, const char *what, double lo, double *out)
     if (number && *end != '\0' && strchr("smh", *end) != NULL)
         end++;
     if (!number || *end != '\0' || !(value * unit >= lo) || !isfinite(value))
-        return FAIL(ST_USAGE, "%s: '%s' is not a time of at least %g seconds (suffixes s, m, h)", what,
-                    text, lo);
+        return FAIL(ST_USAGE, "%s: '%s' is not a time of at least %g seconds (suffixes s, m, h)",
+                    what, text, lo);
     *out = value * unit;
     return ST_OK;
 }
@@ -118,7 +118,8 @@ static Status add_range(Lengths *l, const char *what, const char *item)
 {
     int64_t first = 0, last = 0, factor = 0;
     if (!read_range(item, &first, &last, &factor))
-        return FAIL(ST_USAGE, "%s: '%s' is not a length such as 4k, 512..1M or 512-4096*2", what, item);
+        return FAIL(ST_USAGE, "%s: '%s' is not a length such as 4k, 512..1M or 512-4096*2", what,
+                    item);
     if (first < 1 || last > MAX_LENGTH)
         return FAIL(ST_USAGE, "%s: '%s' leaves the allowed lengths, 1 to %" PRId64, what, item,
                     MAX_LENGTH);
@@ -172,7 +173,8 @@ static int edits(const char *a, const char *b)
         int corner = row[0]; /* of the row before, one column to the left */
         row[0] = i + 1;
         for (int j = 0; j < n; j++) {
-            int swap = corner + (a[i] != b[j]), shift = (row[j + 1] < row[j] ? row[j + 1] : row[j]) + 1;
+            int swap = corner + (a[i] != b[j]),
+                shift = (row[j + 1] < row[j] ? row[j + 1] : row[j]) + 1;
             corner = row[j + 1];
             row[j + 1] = swap < shift ? swap : shift;
         }
@@ -200,7 +202,8 @@ static Status unknown_name(const char *text, const char *what, const char *const
     size_t used = 0;
     list[0] = '\0';
     for (int i = 0; names[i] != NULL && used + 40 < sizeof list; i++)
-        used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? ", " : "", names[i]);
+        used +=
+            (size_t)snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? ", " : "", names[i]);
     const char *close = nearest_name(text, names);
     if (close != NULL)
         return FAIL(ST_USAGE, "unknown %s '%s', did you mean '%s'? allowed: %s", what, text, close,

@@ -80,7 +80,7 @@ static Status take(const Row *r, void *past)
     to->status = r->status;
     memcpy(to->reason, r->reason, sizeof to->reason);
     to->c = r->c;
-    to->seconds = r->timing.median;
+    to->seconds = r->timing.p20;
     to->counted = r->predicted.counted;
     to->train_tokens = r->train_tokens;
     return ST_OK;

@@ -13,28 +13,29 @@ typedef struct PastRow {
     uint64_t hash; /* of the key */
     char reason[256];
     Case c;
-    double seconds;      /* median of a step */
-    int64_t counted;     /* bytes predicted */
+    double seconds;  /* of a step: as Job.seconds */
+    int64_t counted; /* bytes predicted */
     int64_t train_tokens;
 } PastRow;
 
 typedef struct Past {
     PastRow *row;
     int n, cap;
-    bool ended;   /* the last run of this build and machine came to its end */
+    bool ended; /* the last run of this build and machine came to its end */
     char (*runs)[24];
     int n_runs;
     char machine[ROW_KEY_SIZE], build[24];
 } Past;
 
-/* run: this run's ROW_RUN. No file, or an empty one: nothing is past. Fails as journal_read does. */
+/* run: this run's ROW_RUN. No file, or an empty one: nothing is past. Fails as journal_read does.
+ */
 Status past_read(const char *path, const Row *run, Past *out);
 void past_free(Past *p);
 
 /* The row that settles a check or case of this key; NULL if there is none. */
 const PastRow *past_find(const Past *p, const Row *like);
-/* Does a row stand for the case under its present limits? What was left out for want of time or memory
- * is tried again when there is more of it. */
+/* Does a row stand for the case under its present limits? What was left out for want of time or
+ * memory is tried again when there is more of it. */
 bool past_holds(const PastRow *r, const Case *now);
 /* A training of the same variant, seed and data shape over so many tokens. */
 const PastRow *past_training(const Past *p, const Case *c, int64_t tokens);

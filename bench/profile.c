@@ -1,7 +1,7 @@
 /* profile.c - the named sweeps. A group reads like the flags that would ask for it.
  *
- * smoke is what CI runs; quick is `make bench` on a CPU: a sweep of about four minutes on two cores,
- * then short trainings; full takes hours; paper has the sizes of the papers, for a GPU. */
+ * smoke is what CI runs; quick is `make bench` on a CPU: a sweep of about four minutes on two
+ * cores, then short trainings; full takes hours; paper has the sizes of the papers, for a GPU. */
 #include "bench/profile.h"
 
 #include <stdio.h>
@@ -43,13 +43,49 @@ static const ProfileGroup paper[] = {
 };
 
 const Profile profile_table[] = {
-    {"smoke", "under a minute on 2 cores, small sizes", smoke, 64, 2, 1, 1, 2048, 5, 40, {0}},
-    {"quick", "512 to 1M tokens within ten minutes on 2 cores, with trainings", quick, 256, 4, 2, 1,
-     4096, 10, 210,
-     {.tokens = 1 << 20, .n = 256, .batch = 4, .time_limit = 150}},
-    {"full", "every level and pass, hours", full, 512, 8, 6, 1, 4096, 300, 0,
+    {"smoke",
+     "under a minute on 2 cores, small sizes",
+     smoke,
+     64,
+     2,
+     1,
+     1,
+     2048,
+     5,
+     40,
+     {.n = 256, .batch = 4, .time_limit = 60}},
+    {"quick",
+     "512 to 1M tokens within ten minutes on 2 cores, with trainings",
+     quick,
+     256,
+     4,
+     2,
+     1,
+     4096,
+     15,
+     210,
+     {.tokens = 3 << 18, .n = 256, .batch = 4, .time_limit = 150}},
+    {"full",
+     "every level and pass, hours",
+     full,
+     512,
+     8,
+     6,
+     1,
+     4096,
+     300,
+     0,
      {.tokens = 1 << 24, .n = 512, .batch = 8, .time_limit = 7200}},
-    {"paper", "the papers' sizes, for a GPU", paper, 768, 12, 12, 1, 8192, 600, 0,
+    {"paper",
+     "the papers' sizes, for a GPU",
+     paper,
+     768,
+     12,
+     12,
+     1,
+     8192,
+     600,
+     0,
      {.tokens = 1 << 26, .n = 512, .batch = 16, .time_limit = 36000}},
     {NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, {0}},
 };

@@ -1,5 +1,5 @@
-/* progress.h - how far a run is: one line that rewrites itself on a terminal, elsewhere a line every
- * few seconds. */
+/* progress.h - how far a run is: one line that rewrites itself on a terminal, elsewhere a line
+ * every few seconds. */
 #ifndef LONGMIX_PROGRESS_H
 #define LONGMIX_PROGRESS_H
 
@@ -14,7 +14,8 @@ typedef struct ProgressState {
     int done, total;
     double eta;       /* seconds to the end; < 0: not known yet */
     const char *what; /* the current case */
-    double running, expected; /* seconds the case runs already, and will take; expected 0: unknown */
+    double running,
+        expected;  /* seconds the case runs already, and will take; expected 0: unknown */
     double memory; /* bytes predicted; 0: unknown */
 } ProgressState;
 

@@ -99,9 +99,8 @@ static Status draw_ids(const Rig *r, Tensor *x, uint32_t stream, int64_t first)
         return FAIL(ST_OOM, "no memory for %lld tokens", (long long)tensor_size(x));
     for (int64_t b = 0; b < x->dim[0]; b++)
         for (int64_t i = 0; i < rows; i++)
-            ids[b * rows + i] = (int32_t)(rng_bits(r->c.seed, stream + (uint32_t)b,
-                                                   (uint64_t)(first + i)) %
-                                          VOCAB);
+            ids[b * rows + i] =
+                (int32_t)(rng_bits(r->c.seed, stream + (uint32_t)b, (uint64_t)(first + i)) % VOCAB);
     Status st = dev_write(r->dev, x->buf, ids, (size_t)tensor_size(x) * sizeof *ids);
     free(ids);
     return st;

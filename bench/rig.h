@@ -19,11 +19,11 @@ typedef struct Rig {
     Timer *timer;
     Input input[RIG_MAX_INPUTS];
     int n_inputs;
-    int64_t step;   /* steps done: input step mod n_inputs is next */
-    Tensor dy;      /* gradient that a backward pass starts from; none for a loss */
-    Buf result;     /* of the last step: output or, after a backward pass, a gradient; borrowed */
+    int64_t step;     /* steps done: input step mod n_inputs is next */
+    Tensor dy;        /* gradient that a backward pass starts from; none for a loss */
+    Buf result;       /* of the last step: output or, after a backward pass, a gradient; borrowed */
     int64_t n_result; /* numbers in it; 0: it was looked at already */
-    Cost work;      /* of the forward ops of the last step */
+    Cost work;        /* of the forward ops of the last step */
     double *segment_seconds; /* prefill: of each segment in the last pass */
     int64_t n_segments;
 } Rig;
@@ -38,14 +38,15 @@ void rig_free(Rig *r);
 void rig_rotate(Rig *r, int64_t cache);
 
 /* Runs the step so often; *seconds: all of them, without what is not measured (drawing inputs, the
- * forward pass of an isolated backward pass). On the dry device a prefill runs a few of its segments
- * and counts the work of all. */
+ * forward pass of an isolated backward pass). On the dry device a prefill runs a few of its
+ * segments and counts the work of all. */
 Status rig_run(Rig *r, int steps, double *seconds);
 /* ST_NONFINITE if an end of the last result is not finite. */
 Status rig_check_finite(Rig *r);
 
-int64_t rig_tokens(const Rig *r);     /* of one step */
-Cost rig_cost(const Rig *r);          /* useful work of the last step, backward passes included */
-double rig_segment_slope(const Rig *r); /* prefill: change of a segment's time, first to last tenth */
+int64_t rig_tokens(const Rig *r); /* of one step */
+Cost rig_cost(const Rig *r);      /* useful work of the last step, backward passes included */
+double
+rig_segment_slope(const Rig *r); /* prefill: change of a segment's time, first to last tenth */
 
 #endif

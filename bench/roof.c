@@ -18,7 +18,7 @@ typedef struct Shape {
 } Shape;
 static const Shape shapes[] = {{512, 512, 512}, {2048, 512, 512}, {1024, 1024, 1024}};
 
-static const double PATIENCE = 0.4; /* seconds a shape */
+static const double PATIENCE = 0.25; /* seconds a shape */
 enum { ROUNDS = 40, LEAST_ROUNDS = 2, BIGGEST = 2048 * 512 };
 
 /* One matrix each for A, B and C; every shape is a corner of them. */
@@ -120,7 +120,8 @@ static uint64_t read_all(const uint64_t *x, int64_t n)
     uint64_t sum = 0;
 #pragma omp parallel for schedule(static) reduction(+ : sum)
     for (int64_t i = 0; i < n; i += 8)
-        sum += (x[i] + x[i + 1]) + (x[i + 2] + x[i + 3]) + ((x[i + 4] + x[i + 5]) + (x[i + 6] + x[i + 7]));
+        sum += (x[i] + x[i + 1]) + (x[i + 2] + x[i + 3]) +
+               ((x[i + 4] + x[i + 5]) + (x[i + 6] + x[i + 7]));
     return sum;
 }
 

@@ -22,7 +22,8 @@ Status run_ask(Run *r, const char *word, const Case *c, double limit, const char
 /* When a worker that is late is killed. Setting up is not part of the case's own limit. */
 static double patience(const Job *j)
 {
-    double setup = (double)j->predicted.param + (double)j->predicted.state + (double)j->predicted.input;
+    double setup =
+        (double)j->predicted.param + (double)j->predicted.state + (double)j->predicted.input;
     return 1.5 * j->c.time_limit + 5 + setup / 2.5e8;
 }
 
@@ -84,8 +85,8 @@ static Status checked(Run *r, const Case *c, RowStatus *status, char *reason, si
 /* ---- one point ---- */
 static void name_case(const Case *c, char *out, size_t size)
 {
-    snprintf(out, size, "%s %s %s%s at %" PRId64, c->variant, level_names[c->level], pass_names[c->pass],
-             c->impl == IMPL_NAIVE ? " naive" : "", c->n);
+    snprintf(out, size, "%s %s %s%s at %" PRId64, c->variant, level_names[c->level],
+             pass_names[c->pass], c->impl == IMPL_NAIVE ? " naive" : "", c->n);
 }
 
 static void from_plan(const Run *r, const Job *j, Row *row)
@@ -155,7 +156,7 @@ Status run_cases(Run *r)
         TRY(session_append(&r->session, &row));
         j->done = true;
         j->status = row.status;
-        j->seconds = row.timing.median;
+        j->seconds = row.timing.p20; /* less than the median a matter of who else was busy */
         r->session.state.done++;
     }
     return ST_OK;
@@ -168,7 +169,8 @@ int64_t run_training_tokens(const Run *r, const Case *c)
     return max64(1, r->sweep.training.tokens / step) * step;
 }
 
-/* Half a million parameters, 6 flops each a token, at a quarter of the roof; then as the ones before. */
+/* Half a million parameters, 6 flops each a token, at a quarter of the roof; then as the ones
+ * before. */
 static void cost_trainings(Run *r)
 {
     double sum = 0, n = 0;

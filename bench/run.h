@@ -1,5 +1,5 @@
-/* run.h - the points of a run, one after another: checked, judged, measured, written. Private to the
- * supervisor. */
+/* run.h - the points of a run, one after another: checked, judged, measured, written. Private to
+ * the supervisor. */
 #ifndef LONGMIX_RUN_H
 #define LONGMIX_RUN_H
 

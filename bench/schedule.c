@@ -14,7 +14,8 @@ bool same_curve(const Case *a, const Case *b)
     x.n = y.n = 1;
     x.batch = y.batch = 1;
     x.segment = y.segment = 0;
-    if (x.level != y.level || x.pass != y.pass || x.impl != y.impl || strcmp(x.variant, y.variant) != 0)
+    if (x.level != y.level || x.pass != y.pass || x.impl != y.impl ||
+        strcmp(x.variant, y.variant) != 0)
         return false;
     case_key(&x, one, sizeof one);
     case_key(&y, other, sizeof other);
@@ -101,7 +102,8 @@ static int by_cost(const void *x, const void *y)
     if (a->c.pass != b->c.pass)
         return a->c.pass < b->c.pass ? -1 : 1;
     int names = strcmp(a->c.variant, b->c.variant);
-    return names != 0 ? names : (int)a->c.level - (int)b->c.level + 8 * ((int)a->c.impl - (int)b->c.impl);
+    return names != 0 ? names
+                      : (int)a->c.level - (int)b->c.level + 8 * ((int)a->c.impl - (int)b->c.impl);
 }
 
 /* A longer case must not look cheaper than a shorter one of its curve. */
@@ -170,18 +172,19 @@ Verdict plan_verdict(const Plan *p, const Job *j, double elapsed)
         v = no(ROW_SKIPPED_AFTER);
         snprintf(v.reason, sizeof v.reason, "after the %s at %" PRId64 " tokens",
                  row_status_names[failed->status], failed->c.n);
-    } else if (j->c.mem_limit > 0 && j->predicted.counted > j->c.mem_limit) {
+    } else if (j->c.mem_limit > 0 && j->predicted.counted + j->predicted.work > j->c.mem_limit) {
         v = no(ROW_OOM_PREDICTED);
         snprintf(v.reason, sizeof v.reason, "would take %.2f GiB, the memory limit is %.2f GiB",
-                 (double)j->predicted.counted / gib, (double)j->c.mem_limit / gib);
+                 (double)(j->predicted.counted + j->predicted.work) / gib,
+                 (double)j->c.mem_limit / gib);
     } else if (j->predicted_seconds > j->c.time_limit) {
         v = no(ROW_TIMEOUT_PREDICTED);
         snprintf(v.reason, sizeof v.reason, "a step would take %.3g s, the time limit is %.3g s",
                  j->predicted_seconds, j->c.time_limit);
     } else if (p->budget > 0 && !j->must && elapsed + j->cost + reserve(p, j) > p->budget) {
         v = no(ROW_SKIPPED_BUDGET);
-        snprintf(v.reason, sizeof v.reason, "would take %.3g s of the %.3g s left of %.3g s", j->cost,
-                 fmax(0.0, p->budget - elapsed - reserve(p, j)), p->budget);
+        snprintf(v.reason, sizeof v.reason, "would take %.3g s of the %.3g s left of %.3g s",
+                 j->cost, fmax(0.0, p->budget - elapsed - reserve(p, j)), p->budget);
     }
     return v;
 }

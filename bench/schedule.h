@@ -8,12 +8,12 @@
 /* A point of the plan with what is known about it. */
 typedef struct Job {
     Case c;
-    bool must;     /* not to be left out for the budget */
-    bool done;     /* it has its row: status and, for ROW_OK, seconds are known */
-    bool fixed;    /* the dry run said already how it ends: status and reason */
+    bool must;  /* not to be left out for the budget */
+    bool done;  /* it has its row: status and, for ROW_OK, seconds are known */
+    bool fixed; /* the dry run said already how it ends: status and reason */
     RowStatus status;
     char reason[256];
-    double seconds; /* median of a step, measured */
+    double seconds; /* of a step, measured: the 20 % quantile */
 
     /* from the dry run */
     double flops, bytes;

@@ -75,8 +75,8 @@ static void note_stop(Session *s)
     s->stopped_by = n == (ssize_t)sizeof info ? (int)info.ssi_signo : SIGINT;
 }
 
-bool session_ask(Session *s, const char *word, const Case *c, double limit, const char *what, Row *row,
-                 Status *st)
+bool session_ask(Session *s, const char *word, const Case *c, double limit, const char *what,
+                 Row *row, Status *st)
 {
     *st = ST_OK;
     *row = (Row){0};
@@ -85,7 +85,8 @@ bool session_ask(Session *s, const char *word, const Case *c, double limit, cons
     if (*st != ST_OK)
         return false;
     s->state.what = what;
-    Ask ask = {.word = word, .c = c, .limit = limit, .stop_fd = s->stop_fd, .tick = tick, .tick_ctx = s};
+    Ask ask = {
+        .word = word, .c = c, .limit = limit, .stop_fd = s->stop_fd, .tick = tick, .tick_ctx = s};
     if (child_ask(&s->child, &ask, row) != ANSWER_STOP)
         return true;
     note_stop(s);

@@ -1,4 +1,5 @@
-/* session.h - a run in progress: its worker, its journal, its progress line, and the wish to stop. */
+/* session.h - a run in progress: its worker, its journal, its progress line, and the wish to stop.
+ */
 #ifndef LONGMIX_SESSION_H
 #define LONGMIX_SESSION_H
 
@@ -11,11 +12,11 @@ typedef struct Session {
     char *child_argv[5];
     Journal *journal;
     Progress progress;
-    ProgressState state; /* what the progress line says */
-    char run[24];        /* id of this run */
-    double start;        /* session_now at the start */
-    int stop_fd;         /* readable after Ctrl-C or a request to end */
-    int stopped_by;      /* number of that signal; 0: go on */
+    ProgressState state;     /* what the progress line says */
+    char run[24];            /* id of this run */
+    double start;            /* session_now at the start */
+    int stop_fd;             /* readable after Ctrl-C or a request to end */
+    int stopped_by;          /* number of that signal; 0: go on */
     int count[ROW_STATUSES]; /* rows of cases and trainings written */
 } Session;
 
@@ -28,8 +29,8 @@ double session_elapsed(const Session *s);
 
 /* Asks the worker, which is started if there is none; what: for the progress line. *row is filled
  * whatever happens. False: the run is to stop (stopped_by), or no worker can be started (*st). */
-bool session_ask(Session *s, const char *word, const Case *c, double limit, const char *what, Row *row,
-                 Status *st);
+bool session_ask(Session *s, const char *word, const Case *c, double limit, const char *what,
+                 Row *row, Status *st);
 
 /* Stamps the row with run, build and time, and writes it. */
 Status session_append(Session *s, Row *row);

@@ -96,8 +96,8 @@ static Status recall(Run *r)
         settle_job(&r->plan.job[i], past_find(&r->past, &like));
     }
     for (int i = 0; i < r->n_trainings; i++)
-        settle_job(&r->training[i],
-                   past_training(&r->past, &r->training[i].c, run_training_tokens(r, &r->training[i].c)));
+        settle_job(&r->training[i], past_training(&r->past, &r->training[i].c,
+                                                  run_training_tokens(r, &r->training[i].c)));
     return ST_OK;
 }
 
@@ -124,7 +124,8 @@ static Status predict_all(Run *r)
     return ST_OK;
 }
 
-/* Without it there are rows all the same, with guesses for predictions and no fraction of the roof. */
+/* Without it there are rows all the same, with guesses for predictions and no fraction of the roof.
+ */
 static Status measure_roof(Run *r, Row *row)
 {
     const double guess = 1e10; /* flop/s and bytes/s */
@@ -147,7 +148,8 @@ static Status prepare(Run *r, int argc, char *const argv[])
     if (!r->sweep.fresh)
         TRY(recall(r));
     if (r->sweep.no_text)
-        progress_say(&r->session.progress, "no text at %s, so no trainings: `make text`, or --data FILE",
+        progress_say(&r->session.progress,
+                     "no text at %s, so no trainings: `make text`, or --data FILE",
                      train_default_text);
     int64_t cut = r->session.journal != NULL ? journal_cut(r->session.journal) : 0;
     if (cut > 0)
@@ -200,8 +202,8 @@ static void summarise(Run *r)
     line[0] = '\0';
     for (int i = 0; i < ROW_STATUSES; i++) {
         if (r->session.count[i] > 0)
-            used += (size_t)snprintf(line + used, sizeof line - used, ", %d %s", r->session.count[i],
-                                     row_status_names[i]);
+            used += (size_t)snprintf(line + used, sizeof line - used, ", %d %s",
+                                     r->session.count[i], row_status_names[i]);
         n += r->session.count[i];
     }
     human_seconds(session_elapsed(&r->session), time, sizeof time);
@@ -247,7 +249,8 @@ static Status run(Run *r, int argc, char *const argv[])
 static int exit_code(const Run *r, Status st, int signal)
 {
     if (signal != 0) {
-        fprintf(stderr, "stopped; the rows so far are in %s, and the same command goes on from there\n",
+        fprintf(stderr,
+                "stopped; the rows so far are in %s, and the same command goes on from there\n",
                 r->sweep.out);
         return EXIT_SIGNAL + signal;
     }

@@ -33,7 +33,8 @@ static bool knows(const Variant *v, const char *item, size_t key_len)
     return false;
 }
 
-/* The items of a set that the variant knows. A shared --set may name options of several variants. */
+/* The items of a set that the variant knows. A shared --set may name options of several variants.
+ */
 static void own_set(const Variant *v, const char *set, char *out, size_t size)
 {
     size_t used = 0;
@@ -41,8 +42,8 @@ static void own_set(const Variant *v, const char *set, char *out, size_t size)
     for (const char *at = set + strspn(set, " "); *at != '\0'; at += strspn(at, " ")) {
         size_t len = strcspn(at, " "), key_len = strcspn(at, "= ");
         if (knows(v, at, key_len) && used + len + 2 <= size)
-            used += (size_t)snprintf(out + used, size - used, "%s%.*s", used > 0 ? " " : "", (int)len,
-                                     at);
+            used += (size_t)snprintf(out + used, size - used, "%s%.*s", used > 0 ? " " : "",
+                                     (int)len, at);
         at += len;
     }
 }

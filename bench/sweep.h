@@ -13,7 +13,7 @@ typedef struct Group {
     Lengths n;
     double time_limit; /* seconds a case; 0: the sweep's */
     bool must;         /* never left out for the budget */
-    bool asked; /* by the command line: combinations that do not exist become rows, too */
+    bool asked;        /* by the command line: combinations that do not exist become rows, too */
 } Group;
 
 /* The short trainings behind the quality part, at equal numbers of parameters; tokens 0: none. */
@@ -29,8 +29,8 @@ typedef struct Sweep {
     int n_groups;
     Training training;
     int width, heads, layers;
-    int threads;        /* 0: as many as the machine allows */
-    int64_t batch;      /* sequences a step, unless: */
+    int threads;         /* 0: as many as the machine allows */
+    int64_t batch;       /* sequences a step, unless: */
     int64_t step_tokens; /* > 0: batch = max(1, step_tokens / n) */
     int64_t segment;
     int64_t mem_limit; /* bytes; 0: a share of what is free */
@@ -48,7 +48,8 @@ typedef struct VariantNames {
 } VariantNames;
 VariantNames variant_names(void);
 
-/* What the parts say only together: heads divide the width, --set is known to a variant. ST_USAGE. */
+/* What the parts say only together: heads divide the width, --set is known to a variant. ST_USAGE.
+ */
 Status sweep_check(const Sweep *s);
 
 /* The points, each once, in the order of the groups. threads and mem_limit must be resolved. The

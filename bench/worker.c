@@ -142,7 +142,8 @@ static bool serve(const Desk *desk, const char *line, size_t len, FILE *out)
     if (c.mem_limit > 0)
         limits_guard(c.mem_limit + ROOM_FOR_LIBRARIES);
     requests[i].fn(desk, &c, &row);
-    if (row.status != ROW_OK && (row.kind == ROW_RUN || row.kind == ROW_ROOF || row.kind == ROW_TEXT))
+    if (row.status != ROW_OK &&
+        (row.kind == ROW_RUN || row.kind == ROW_ROOF || row.kind == ROW_TEXT))
         row.kind = ROW_CASE; /* the others have no place for a reason */
     if (row.kind == ROW_CASE)
         row.c = c;

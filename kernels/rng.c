@@ -1,4 +1,5 @@
-/* rng.c - see rng.h. One Philox block gives four numbers; number i is word i mod 4 of block i / 4. */
+/* rng.c - see rng.h. One Philox block gives four numbers; number i is word i mod 4 of block i / 4.
+ */
 #include "kernels/rng.h"
 
 #include <math.h>
@@ -41,19 +42,38 @@ static double normal_of(philox4x32_ctr_t r, int word)
     return radius * ((word & 1) ? sin(angle) : cos(angle));
 }
 
-void rng_fill_uniform(float *x, int64_t n, double sd, uint64_t seed, uint32_t stream, uint64_t offset)
+typedef double NumberFn(philox4x32_ctr_t r, int word);
+
+static double uniform_of(philox4x32_ctr_t r, int word)
 {
-    const double width = sd * 3.4641016151377544; /* sqrt(12) */
-#pragma omp parallel for schedule(static) if (n > 65536)
-    for (int64_t i = 0; i < n; i++)
-        x[i] = (float)(width * (rng_uniform(seed, stream, offset + (uint64_t)i) - 0.5));
+    return unit(r.v[word]) - 0.5;
 }
 
-void rng_fill_normal(float *x, int64_t n, double sd, uint64_t seed, uint32_t stream, uint64_t offset)
+/* Four numbers from each block; the first and the last block may lie partly outside. */
+static inline void fill(float *x, int64_t n, double scale, uint64_t seed, uint32_t stream,
+                        uint64_t offset, NumberFn *number)
 {
+    int64_t skip = (int64_t)(offset % 4), blocks = (skip + n + 3) / 4;
 #pragma omp parallel for schedule(static) if (n > 65536)
-    for (int64_t i = 0; i < n; i++) {
-        uint64_t at = offset + (uint64_t)i;
-        x[i] = (float)(sd * normal_of(block(seed, stream, at / 4), (int)(at % 4)));
+    for (int64_t b = 0; b < blocks; b++) {
+        philox4x32_ctr_t r = block(seed, stream, offset / 4 + (uint64_t)b);
+        for (int word = 0; word < 4; word++) {
+            int64_t i = 4 * b + word - skip;
+            if (i >= 0 && i < n)
+                x[i] = (float)(scale * number(r, word));
+        }
     }
+}
+
+void rng_fill_uniform(float *x, int64_t n, double sd, uint64_t seed, uint32_t stream,
+                      uint64_t offset)
+{
+    const double root_12 = 3.4641016151377544; /* a uniform number has variance 1/12 */
+    fill(x, n, sd * root_12, seed, stream, offset, uniform_of);
+}
+
+void rng_fill_normal(float *x, int64_t n, double sd, uint64_t seed, uint32_t stream,
+                     uint64_t offset)
+{
+    fill(x, n, sd, seed, stream, offset, normal_of);
 }

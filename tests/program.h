@@ -9,8 +9,8 @@
 enum { PROGRAM_MAX_ARGS = 48, PROGRAM_MAX_ROWS = 512 };
 
 typedef struct Start {
-    const char *args; /* separated by blanks */
-    const char *env;  /* "K=V" to add, or NULL */
+    const char *args;   /* separated by blanks */
+    const char *env;    /* "K=V" to add, or NULL */
     int64_t file_limit; /* bytes that a file may have, 0: no limit */
 } Start;
 

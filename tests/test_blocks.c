@@ -103,7 +103,7 @@ static void stack_close(Stack *s)
 typedef struct Way {
     Strategy strategy;
     int nested;
-    bool x_wants; /* a gradient */
+    bool x_wants;      /* a gradient */
     bool switched_off; /* recording ends before the backward pass */
 } Way;
 
@@ -157,7 +157,8 @@ static void expect_same(const Result *a, const Result *b, const char *what)
 {
     cr_expect_eq(memcmp(a->dw, b->dw, sizeof a->dw), 0, "%s: weights", what);
     cr_expect_eq(memcmp(a->dx, b->dx, sizeof a->dx), 0, "%s: input", what);
-    cr_expect_eq(a->cost.flops, b->cost.flops, "%s: %g flops, not %g", what, a->cost.flops, b->cost.flops);
+    cr_expect_eq(a->cost.flops, b->cost.flops, "%s: %g flops, not %g", what, a->cost.flops,
+                 b->cost.flops);
     cr_expect_eq(a->cost.bytes, b->cost.bytes, "%s: bytes", what);
     cr_expect_eq(a->n_ops, b->n_ops, "%s: ops", what);
 }

@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 typedef struct Bad {
-    const char *args;  /* @ stands for the test's folder */
-    const char *value; /* what the line must name */
+    const char *args;    /* @ stands for the test's folder */
+    const char *value;   /* what the line must name */
     const char *allowed; /* and what it must say of what is allowed; NULL: nothing */
 } Bad;
 
@@ -42,10 +42,11 @@ static void expect_bad(const Place *p, const Bad *b)
     cr_expect_eq(e.code, 2, "'%s' ends with %d: %s", b->args, e.code, e.said);
     cr_expect_eq(lines_of(e.said), 1, "'%s' says: %s", b->args, e.said);
     cr_expect(strncmp(e.said, "longmix", 7) == 0, "'%s' says: %s", b->args, e.said);
-    cr_expect(strstr(e.said, b->value) != NULL, "'%s' does not name '%s': %s", b->args, b->value, e.said);
+    cr_expect(strstr(e.said, b->value) != NULL, "'%s' does not name '%s': %s", b->args, b->value,
+              e.said);
     if (b->allowed != NULL)
-        cr_expect(strstr(e.said, b->allowed) != NULL, "'%s' does not say '%s': %s", b->args, b->allowed,
-                  e.said);
+        cr_expect(strstr(e.said, b->allowed) != NULL, "'%s' does not say '%s': %s", b->args,
+                  b->allowed, e.said);
     cr_expect_neq(access(p->path, F_OK), 0, "'%s' wrote a journal", b->args);
 }
 
@@ -238,9 +239,9 @@ Test(cli, another_schema_is_named)
 Test(cli, help_and_list)
 {
     Place p = place_new();
-    static const char *const commands[] = {"--help",       "bench --help",  "list --help",
+    static const char *const commands[] = {"--help",        "bench --help",    "list --help",
                                            "report --help", "validate --help", "version",
-                                           "--version",    "train --help",  "eval --help"};
+                                           "--version",     "train --help",    "eval --help"};
     for (int i = 0; i < COUNT(commands); i++) {
         Ended e = run_in(&p, commands[i]);
         cr_expect_eq(e.code, 0, "'%s': %d", commands[i], e.code);

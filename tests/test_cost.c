@@ -48,8 +48,9 @@ static void expect_memory(const char *what, const Bill *got, const Bill *dry, si
 {
     for (int i = 0; i < MEM_WORK; i++) {
         size_t times = i == MEM_INPUT ? 1 : ratio;
-        cr_expect_eq(got->mem.peak[i], times * dry->mem.peak[i], "%s: peak of %s is %zu, dry says %zu",
-                     what, mem_tag_names[i], got->mem.peak[i], dry->mem.peak[i]);
+        cr_expect_eq(got->mem.peak[i], times * dry->mem.peak[i],
+                     "%s: peak of %s is %zu, dry says %zu", what, mem_tag_names[i],
+                     got->mem.peak[i], dry->mem.peak[i]);
         cr_expect_eq(got->mem.live[i], times * dry->mem.live[i], "%s: %s", what, mem_tag_names[i]);
     }
     size_t ids = dry->mem.peak[MEM_INPUT];
@@ -66,12 +67,13 @@ static void check_training(const Variant *v, Strategy strategy)
         cr_expect_eq(dry.mem.peak[i] > 0, i != MEM_STATE, "%s: %s", what, mem_tag_names[i]);
     expect_memory(what, &cpu, &dry, 1);
     expect_memory(what, &ref, &dry, 2);
-    cr_expect(dry.cost.flops > 0 && dry.cost.flops == cpu.cost.flops && dry.cost.flops == ref.cost.flops);
+    cr_expect(dry.cost.flops > 0 && dry.cost.flops == cpu.cost.flops &&
+              dry.cost.flops == ref.cost.flops);
     cr_expect(dry.n_ops > 0 && dry.n_ops == cpu.n_ops && dry.n_ops == ref.n_ops);
     cr_expect_eq(dry.cost.bytes, cpu.cost.bytes, "%s", what);
     double targets = 4.0 * TINY_BATCH * TINY_LEN; /* the integers that are in the sum */
-    cr_expect_eq(ref.cost.bytes - targets, 2 * (dry.cost.bytes - targets), "%s: %.0f and %.0f", what,
-                 ref.cost.bytes, dry.cost.bytes);
+    cr_expect_eq(ref.cost.bytes - targets, 2 * (dry.cost.bytes - targets), "%s: %.0f and %.0f",
+                 what, ref.cost.bytes, dry.cost.bytes);
     cr_expect(dry.backend_later == 0 && cpu.backend_later == 0 && ref.backend_later == 0,
               "%s: later steps asked the backend for memory", what);
     cr_expect_eq(dry.mem.peak[MEM_WORK], 0);
@@ -204,8 +206,12 @@ Test(cost, attend_counts_what_it_does)
         Tensor q = zeros(&r, 2, q_len, 6), k = zeros(&r, 2, 10, 6), v = zeros(&r, 2, 10, 4);
         snprintf(what, sizeof what, "attend %d of %d at %d%s", (int)q_len, (int)k_len, (int)q_pos,
                  causal ? ", causal" : "");
-        AttendOpt o = {.kind = ATTN_SOFTMAX, .causal = causal, .heads = 2, .q_pos = q_pos,
-                       .k_len = k_len, .scale = 1};
+        AttendOpt o = {.kind = ATTN_SOFTMAX,
+                       .causal = causal,
+                       .heads = 2,
+                       .q_pos = q_pos,
+                       .k_len = k_len,
+                       .scale = 1};
         op_attend(r.t, &q, &k, &v, NULL, o);
         double numbers = (double)(2 * (q_len * 10 + k_len * 10));
         cr_expect_eq(tape_cost(r.t).bytes, 8 * numbers, "%s", what);
@@ -229,7 +235,11 @@ static void check_chunks(int64_t pos, int64_t len, int chunk, bool causal)
     Tensor *heads[4] = {&qk, &qk, &qk, &qk}, *st[4] = {&state[0], &state[1], &state[2], &state[3]};
     snprintf(what, sizeof what, "chunks of %d, %d from %d%s", chunk, (int)len, (int)pos,
              causal ? ", causal" : "");
-    ChunksOpt o = {.chunk = chunk, .causal = causal, .pos = pos, .local_scale = 1, .local_post = 1,
+    ChunksOpt o = {.chunk = chunk,
+                   .causal = causal,
+                   .pos = pos,
+                   .local_scale = 1,
+                   .local_post = 1,
                    .lin_scale = 1};
     op_chunks(r.t, heads, &v, NULL, pos > 0 ? st : NULL, o);
     expect_counted(&r, what);

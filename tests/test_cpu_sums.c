@@ -130,12 +130,13 @@ Test(cpu_sums, colsum)
     each_isa(colsums);
 }
 
-/* src has `gap` spare columns a row and a spare row a matrix; dst twice as many. */
-static void copy_case(Dev *d, int64_t batch, int64_t rows, int64_t width, int64_t gap, bool plus)
+/* src and dst have so many spare columns a row and spare rows a matrix. */
+static void copy_case(Dev *d, const int64_t shape[3], int64_t src_gap, int64_t dst_gap, bool plus)
 {
+    int64_t batch = shape[0], rows = shape[1], width = shape[2];
     Copy c = {.batch = batch, .rows = rows, .width = width, .add = plus};
-    c.src_row = width + gap, c.dst_row = width + 2 * gap;
-    c.src_batch = (rows + gap) * c.src_row, c.dst_batch = (rows + 2 * gap) * c.dst_row;
+    c.src_row = width + src_gap, c.dst_row = width + dst_gap;
+    c.src_batch = (rows + src_gap) * c.src_row, c.dst_batch = (rows + dst_gap) * c.dst_row;
     int64_t n = batch * c.dst_batch;
     float *src = pool_random(batch * c.src_batch, 1, 1), *dst = pool_random(n, 1, 2);
     double *want = pool_widen(dst, n);
@@ -155,9 +156,9 @@ static void copies(Dev *d)
     static const int64_t shapes[][3] = {{1, 1, 1},    {2, 3, 17},   {3, 17, 3},   {1, 65, 64},
                                         {2, 100, 65}, {3, 2, 1000}, {1, 2, 9000}, {2, 1, 9000}};
     for (int i = 0; i < COUNT(shapes); i++)
-        for (int64_t gap = 0; gap < 3; gap++)
+        for (int gaps = 0; gaps < 9; gaps++)
             for (int plus = 0; plus < 2; plus++)
-                copy_case(d, shapes[i][0], shapes[i][1], shapes[i][2], gap, plus);
+                copy_case(d, shapes[i], gaps / 3, gaps % 3, plus);
 }
 
 Test(cpu_sums, copy)

@@ -49,8 +49,8 @@ static void finish(Job *j, RowStatus status, double seconds)
     j->seconds = seconds;
 }
 
-/* Runs the plan: a case of `speed` times the made-up machine takes its cost in time. Returns the time
- * that has passed; ran is filled with the indices of what ran. */
+/* Runs the plan: a case of `speed` times the made-up machine takes its cost in time. Returns the
+ * time that has passed; ran is filled with the indices of what ran. */
 static double simulate(World *w, double speed, int *ran, int *n_ran)
 {
     double now = 0;
@@ -210,20 +210,22 @@ Test(schedule, time_that_is_not_there)
 Test(schedule, after_a_real_failure_nothing_longer_runs)
 {
     static const RowStatus real[] = {ROW_OOM, ROW_TIMEOUT, ROW_CRASH};
-    static const RowStatus other[] = {ROW_OK, ROW_OOM_PREDICTED, ROW_TIMEOUT_PREDICTED, ROW_UNSUPPORTED,
-                                      ROW_SKIPPED_BUDGET, ROW_FAILED_CHECK};
+    static const RowStatus other[] = {ROW_OK,          ROW_OOM_PREDICTED,  ROW_TIMEOUT_PREDICTED,
+                                      ROW_UNSUPPORTED, ROW_SKIPPED_BUDGET, ROW_FAILED_CHECK};
     for (int i = 0; i < COUNT(real) + COUNT(other); i++) {
         World w;
         world_init(&w, 0);
         bool stops = i < COUNT(real);
         finish(add(&w, "lin", 1024), stops ? real[i] : other[i - COUNT(real)], 1e-3);
-        Job *shorter = add(&w, "lin", 512), *longer = add(&w, "lin", 2048), *else_ = add(&w, "quad", 2048);
+        Job *shorter = add(&w, "lin", 512), *longer = add(&w, "lin", 2048),
+            *else_ = add(&w, "quad", 2048);
         cr_expect(verdict(&w, shorter, 0).run);
         cr_expect(verdict(&w, else_, 0).run);
         Verdict v = verdict(&w, longer, 0);
         cr_expect_eq(v.run, !stops);
         if (stops)
-            cr_expect(v.status == ROW_SKIPPED_AFTER && strstr(v.reason, "1024") != NULL, "%s", v.reason);
+            cr_expect(v.status == ROW_SKIPPED_AFTER && strstr(v.reason, "1024") != NULL, "%s",
+                      v.reason);
     }
 }
 

@@ -46,6 +46,24 @@ static void wait_for(double seconds)
     nanosleep(&t, NULL);
 }
 
+/* Until the journal holds the first row of a case. */
+static void wait_for_case(const Place *p)
+{
+    for (int i = 0; i < 600; i++) {
+        char line[8192];
+        bool found = false;
+        FILE *f = fopen(p->path, "r");
+        while (f != NULL && !found && fgets(line, sizeof line, f) != NULL)
+            found = strstr(line, "\"kind\":\"case\"") != NULL;
+        if (f != NULL)
+            fclose(f);
+        if (found)
+            return;
+        wait_for(0.05);
+    }
+    cr_assert(false, "no case within 30 s");
+}
+
 static RowStatus status_of(const Rows *r, const char *variant, int64_t n)
 {
     const Row *row = rows_find(r, variant, n);
@@ -109,7 +127,8 @@ Test(supervisor, forgets_the_openmp_settings_of_its_caller)
     Place p = place_new();
     char args[512];
     snprintf(args, sizeof args,
-             "bench --variants gau --n 64 --width 32 --heads 2 --set s=8 --time-limit 0.1 --out %s", p.path);
+             "bench --variants gau --n 64 --width 32 --heads 2 --set s=8 --time-limit 0.1 --out %s",
+             p.path);
     Ended e = program_run((Start){.args = args, .env = "OMP_PROC_BIND=true"}, LIMIT);
     cr_assert_eq(e.code, 0, "%s", e.said);
     Rows r = rows_read(p.path);
@@ -211,8 +230,8 @@ Test(supervisor, an_interrupt_ends_it_within_a_second)
     static const int signals[] = {SIGINT, SIGTERM};
     for (int i = 0; i < COUNT(signals); i++) {
         Place p = place_new();
-        Running s = start_tiny(&p, "LONGMIX_FAULT=gau:256:spin");
-        wait_for(3);
+        Running s = start_tiny(&p, "LONGMIX_FAULT=gau:128:spin");
+        wait_for_case(&p);
         pid_t worker = program_child(s.pid);
         cr_assert_gt(worker, 0);
         kill(s.pid, signals[i]);
@@ -232,8 +251,8 @@ Test(supervisor, an_interrupt_ends_it_within_a_second)
 Test(supervisor, two_sweeps_do_not_share_a_journal)
 {
     Place p = place_new();
-    Running first = start_tiny(&p, "LONGMIX_FAULT=gau:64:spin");
-    wait_for(2);
+    Running first = start_tiny(&p, "LONGMIX_FAULT=gau:128:spin");
+    wait_for_case(&p);
     Ended second = run_tiny(&p, "", NULL);
     cr_expect_eq(second.code, 2);
     cr_expect(strstr(second.said, "is being written") != NULL, "%s", second.said);
@@ -324,8 +343,8 @@ Test(supervisor, a_dry_run_writes_nothing)
     Place p = place_new();
     Ended e = run_tiny(&p, "--dry-run", NULL);
     cr_expect_eq(e.code, 0, "%s", e.said);
-    cr_expect(strstr(e.said, "flash_linear") != NULL && strstr(e.said, "6 of 6 points") != NULL, "%s",
-              e.said);
+    cr_expect(strstr(e.said, "flash_linear") != NULL && strstr(e.said, "6 of 6 points") != NULL,
+              "%s", e.said);
     cr_expect_neq(access(p.path, F_OK), 0);
     place_leave(&p);
 }

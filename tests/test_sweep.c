@@ -1,4 +1,5 @@
-/* test_sweep.c - numbers, lengths and names of the command line; groups of axes as cases; profiles. */
+/* test_sweep.c - numbers, lengths and names of the command line; groups of axes as cases; profiles.
+ */
 #include "bench/profile.h"
 #include "bench/sweep.h"
 #include "variants/template/mixer.h"
@@ -59,9 +60,9 @@ Test(parse, seconds)
     static const struct {
         const char *text;
         double value; /* < 0: refused */
-    } cases[] = {{"1", 1},     {"0.5", 0.5}, {".5", 0.5}, {"90s", 90}, {"2m", 120}, {"1.5h", 5400},
-                 {"0", -1},    {"0.0", -1},  {"", -1},    {"s", -1},   {"-1", -1},  {"nan", -1},
-                 {"inf", -1},  {"1x", -1},   {"1ss", -1}, {"1 s", -1}, {"1e999", -1}};
+    } cases[] = {{"1", 1},    {"0.5", 0.5}, {".5", 0.5}, {"90s", 90}, {"2m", 120},  {"1.5h", 5400},
+                 {"0", -1},   {"0.0", -1},  {"", -1},    {"s", -1},   {"-1", -1},   {"nan", -1},
+                 {"inf", -1}, {"1x", -1},   {"1ss", -1}, {"1 s", -1}, {"1e999", -1}};
     for (int i = 0; i < COUNT(cases); i++) {
         double value = 0;
         Status st = parse_seconds(cases[i].text, "--x", 1e-3, &value);
@@ -97,7 +98,8 @@ static void expect_lengths(const char *text, const char *want)
     }
     cr_assert_eq(st, ST_OK, "'%s': %s", text, status_reason());
     for (int i = 0; i < l.n; i++)
-        snprintf(got + strlen(got), sizeof got - strlen(got), "%s%" PRId64, i > 0 ? " " : "", l.v[i]);
+        snprintf(got + strlen(got), sizeof got - strlen(got), "%s%" PRId64, i > 0 ? " " : "",
+                 l.v[i]);
     cr_expect_str_eq(got, want, "'%s'", text);
 }
 
@@ -201,12 +203,21 @@ Test(parse, unknown_names_say_what_is_near_and_what_is_allowed)
 }
 
 /* ---- sweeps ---- */
-static Sweep sweep_with(const char *variants, const char *levels, const char *passes, const char *impls,
-                        const char *n)
+static Sweep sweep_with(const char *variants, const char *levels, const char *passes,
+                        const char *impls, const char *n)
 {
     VariantNames names = variant_names();
-    Sweep s = {.backend = "cpu", .n_groups = 1, .width = 64, .heads = 2, .layers = 3, .batch = 2,
-               .segment = 2048, .threads = 1, .causal = true, .seed = 5, .time_limit = 7,
+    Sweep s = {.backend = "cpu",
+               .n_groups = 1,
+               .width = 64,
+               .heads = 2,
+               .layers = 3,
+               .batch = 2,
+               .segment = 2048,
+               .threads = 1,
+               .causal = true,
+               .seed = 5,
+               .time_limit = 7,
                .mem_limit = 1 << 30};
     Group *g = &s.group[0];
     g->asked = true;

@@ -72,7 +72,8 @@ Test(tape, a_failure_sticks_until_reset)
     cr_expect_eq(tape_status(k.t), ST_OOM);
     Tensor *heads = op_attend(k.t, b, b, b, NULL, (AttendOpt){.heads = 2, .scale = 1});
     Tensor *c = op_linear(k.t, op_norm(k.t, NORM_RMS, 1e-5, heads, NULL, NULL), &k.w, NULL);
-    cr_expect(b->rank == 3 && c->rank == 3 && c->dim[0] == 2 && c->dim[1] == 3 && c->dim[2] == WIDTH);
+    cr_expect(b->rank == 3 && c->rank == 3 && c->dim[0] == 2 && c->dim[1] == 3 &&
+              c->dim[2] == WIDTH);
     cr_expect(b->buf.ptr == NULL && c->buf.ptr == NULL && live(&k) == before);
     cr_expect_eq(tape_n_ops(k.t), 1, "only the first op ran");
     cr_expect_eq(tape_backward(k.t, c, NULL), ST_OOM);

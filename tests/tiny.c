@@ -8,9 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-static MixCtx context(const Variant *v, int64_t batch, int64_t len, int width, char *set, size_t size)
+static MixCtx context(const Variant *v, int64_t batch, int64_t len, int width, char *set,
+                      size_t size)
 {
-    MixCtx c = {.batch = batch, .q_len = len, .cap = len, .n_norm = len, .width = width, .heads = 2,
+    MixCtx c = {.batch = batch,
+                .q_len = len,
+                .cap = len,
+                .n_norm = len,
+                .width = width,
+                .heads = 2,
                 .causal = true};
     small_options(v, set, size);
     CHECK(mix_options(v, set, &c) == ST_OK);

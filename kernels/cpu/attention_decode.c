@@ -8,7 +8,10 @@
 
 #include "kernels/cpu/attention.h"
 
-enum { KEYS = 256 }; /* of a task */
+enum {
+    KEYS = 256,  /* of a task */
+    AHEAD = 2048 /* floats from what is read to what is asked for: rows lie one behind the other */
+};
 
 typedef struct Decode {
     const Attn *a;
@@ -36,20 +39,20 @@ static float dot(const float *x, const float *y, int n)
     return vsum(s0 + s1);
 }
 
-/* o[0..n) += w[0] v[0] + ... + w[rows - 1] v[rows - 1]; rows is a constant. */
-__attribute__((always_inline)) static inline void
-add_values(const int rows, const float *w, const float *v, int64_t ld, int n, float *o)
+static void prefetch(const float *p, int n)
+{
+    for (int c = 0; c < n; c += 16)
+        __builtin_prefetch(p + AHEAD + c);
+}
+
+/* o[0..n) += w v[0..n) */
+static void add_values(float w, const float *v, int n, float *o)
 {
     int c = 0;
-    for (; c + VW <= n; c += VW) {
-        vf s = vload(o + c);
-        for (int r = 0; r < rows; r++)
-            s += w[r] * vload(v + r * ld + c);
-        vstore(o + c, s);
-    }
+    for (; c + VW <= n; c += VW)
+        vstore(o + c, vload(o + c) + w * vload(v + c));
     for (; c < n; c++)
-        for (int r = 0; r < rows; r++)
-            o[c] += w[r] * v[r * ld + c];
+        o[c] += w * v[c];
 }
 
 /* Scores to weights of n keys (a whole number of vectors is there); ms: maximum and sum. */
@@ -81,21 +84,21 @@ static void one_block(const Decode *f, int64_t b, int64_t block)
     const float scale = (float)a->scale * (a->kind == ATTN_SOFTMAX ? LOG2_E : 1.0f);
     float *w = f->weights + omp_get_thread_num() * f->mine, *o = f->values + at * f->o_ld;
     for (int j = 0; j < n; j++)
-        for (int h = 0; h < a->heads; h++)
-            w[h * KEYS + j] = scale * dot(q + h * a->d, k + j * a->k_row + h * a->d, a->d);
+        for (int h = 0; h < a->heads; h++) {
+            const float *kh = k + j * a->k_row + h * a->d;
+            prefetch(kh, a->d);
+            w[h * KEYS + j] = scale * dot(q + h * a->d, kh, a->d);
+        }
     for (int h = 0; h < a->heads; h++)
         to_weights(a, n, w + h * KEYS, f->max_sum + (at + h) * 2);
     for (int64_t c = 0; c < a->heads * f->o_ld; c++)
         o[c] = 0;
-    int j = 0;
-    for (; j + 4 <= n; j += 4)
-        for (int h = 0; h < a->heads; h++)
-            add_values(4, w + h * KEYS + j, v + j * a->v_row + h * a->dv, a->v_row, a->dv,
-                       o + h * f->o_ld);
-    for (; j < n; j++)
-        for (int h = 0; h < a->heads; h++)
-            add_values(1, w + h * KEYS + j, v + j * a->v_row + h * a->dv, a->v_row, a->dv,
-                       o + h * f->o_ld);
+    for (int j = 0; j < n; j++)
+        for (int h = 0; h < a->heads; h++) {
+            const float *vh = v + j * a->v_row + h * a->dv;
+            prefetch(vh, a->dv);
+            add_values(w[h * KEYS + j], vh, a->dv, o + h * f->o_ld);
+        }
 }
 
 /* The output of one head from its blocks, in order. */
@@ -114,7 +117,7 @@ static void one_head(const Decode *f, int64_t b, int h)
     for (int64_t i = 0; i < blocks; i++) {
         const float *ms = f->max_sum + (at + i * a->heads) * 2;
         const float w = soft ? exp2f(ms[0] - max) : 1.0f;
-        add_values(1, &w, f->values + (at + i * a->heads) * f->o_ld, 0, a->dv, o);
+        add_values(w, f->values + (at + i * a->heads) * f->o_ld, a->dv, o);
         sum += w * ms[1];
     }
     const float scale = soft ? 1.0f / sum : attn_post(a, seen);

@@ -12,7 +12,7 @@
 
 enum {
     BQ = 96,               /* queries of a task, at most: whole panels of NR and of MR */
-    BK = 96,               /* keys of a tile: whole panels of MR */
+    BK = 192,              /* keys of a tile: whole panels of MR */
     TASKS = 16,            /* wanted, where the shape allows */
     GROUP_FLOATS = 4 << 20 /* of keys and values packed at a time, or one head */
 };

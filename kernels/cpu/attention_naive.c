@@ -88,28 +88,33 @@ static void scores(const Naive *f, int64_t b)
     }
 }
 
+/* Up to VW scores, of which n > 0 are left; -inf behind them. */
+static vf get(const float *s, int64_t n)
+{
+    if (n >= VW)
+        return vload(s);
+    return vselect(viota() < (vi){0} + (int)n, vload_n(s, (int)n), vset(-INFINITY));
+}
+
 /* Weights from the scores of one row, in place; zeros from key `seen` on. Returns lse. */
 static float weigh_softmax(float *s, int64_t seen, int64_t n)
 {
     vf max = vset(-INFINITY), sum = vset(0);
     for (int64_t j = seen; j < n; j++)
         s[j] = -INFINITY;
-    int64_t j = 0;
-    for (; j + VW <= n; j += VW)
-        max = vmax(max, vload(s + j));
-    float m = vmax1(max);
-    for (; j < n; j++)
-        m = fmaxf(m, s[j]);
-    for (j = 0; j < n; j += VW) {
-        const int left = (int)min64(VW, n - j);
-        vf e = vexp((left == VW ? vload(s + j) : vload_n(s + j, left)) - m);
-        vstore_n(s + j, e, left);
-        for (int i = left; i < VW; i++)
-            e[i] = 0;
+    for (int64_t j = 0; j < n; j += VW)
+        max = vmax(max, get(s + j, n - j));
+    const float m = vmax1(max);
+    for (int64_t j = 0; j < n; j += VW) {
+        const vf e = vexp(get(s + j, n - j) - m);
         sum += e;
+        if (n - j >= VW)
+            vstore(s + j, e);
+        else
+            vstore_n(s + j, e, (int)(n - j));
     }
     const float all = vsum(sum);
-    for (j = 0; j < n; j++)
+    for (int64_t j = 0; j < n; j++)
         s[j] /= all;
     return m + logf(all);
 }

@@ -34,9 +34,10 @@ typedef struct Step {
 
 /* Queries [first, first + n) of one chunk of one batch row, counted from the chunk's start. */
 typedef struct Span {
-    int64_t row, start; /* of the first query and of the chunk's start, in the (B*T) rows of a call */
-    int64_t at;         /* of the first query, in the step's scratch of group * step rows */
-    int64_t slot;       /* of the chunk, among group * spans */
+    int64_t row,
+        start;    /* of the first query and of the chunk's start, in the (B*T) rows of a call */
+    int64_t at;   /* of the first query, in the step's scratch of group * step rows */
+    int64_t slot; /* of the chunk, among group * spans */
     int first, n;
     int keys; /* valid keys at hand, from the chunk's start */
     float c;  /* factor of ql M; 0: no M */

@@ -1,4 +1,5 @@
-/* chunks_bwd.h - the two parts of the gradient of mixed chunk attention, a group of chunks at a time.
+/* chunks_bwd.h - the two parts of the gradient of mixed chunk attention, a group of chunks at a
+ * time.
  *
  * Local part, G = 2 local_post local_scale relu(local_scale qq kq') (do v'):
  *   dqq = G kq,   dkq = G' qq,   dv = A' do.
@@ -34,11 +35,12 @@ typedef struct Grouping {
 typedef struct Local {
     const Chunks *a;
     Cut cut;
-    int64_t ld;                /* row distance of P and G */
-    float *p, *g;              /* (group,step,ld) */
-    float *kpack, *krow, *qrow; /* (group,spans): local_scale kq' by keys, kq and qq by columns of S */
-    float *vpack;              /* (group,spans): v' by keys */
-    float *work;               /* (threads, work_floats) */
+    int64_t ld;   /* row distance of P and G */
+    float *p, *g; /* (group,step,ld) */
+    float *kpack, *krow,
+        *qrow;    /* (group,spans): local_scale kq' by keys, kq and qq by columns of S */
+    float *vpack; /* (group,spans): v' by keys */
+    float *work;  /* (threads, work_floats) */
     size_t work_floats;
 } Local;
 
@@ -60,7 +62,8 @@ typedef struct Scan {
 Scan CPU(chunks_scan)(const Chunks *a, const Grouping *most, float *scratch, size_t *floats);
 /* The state before the first chunk, in slot 0, is zero. */
 void CPU(scan_reset)(const Scan *c, int64_t b0, int64_t b1);
-/* States that the chunks of g see: the first one visited sees slot `slot`, the next one the next. */
+/* States that the chunks of g see: the first one visited sees slot `slot`, the next one the next.
+ */
 void CPU(scan_states)(const Scan *c, const Group *g, int64_t slot);
 /* The gradients that want them. */
 void CPU(scan_apply)(const Scan *c, const Group *g, int64_t slot);

@@ -43,10 +43,10 @@ static void pack_keys(const Run *r, const Step *at)
             for (int j = 0; j < a->chunk; j += KEY_BLOCK) {
                 Span s = CPU(cut_span)(&r->cut, at, b, q);
                 if (s.first == 0 && j < s.keys) /* else packed by an earlier step */
-                    CPU(pack_cols)(NR, a->s, min_int(KEY_BLOCK, s.keys - j),
-                                   (const float *)a->kq + (s.start + j) * a->s, a->s,
-                                   (float)a->local_scale,
-                                   r->keys + (size_t)s.slot * chunks_keys(a) + (int64_t)j * a->s);
+                    CPU(pack_cols)
+                    (NR, a->s, min_int(KEY_BLOCK, s.keys - j),
+                     (const float *)a->kq + (s.start + j) * a->s, a->s, (float)a->local_scale,
+                     r->keys + (size_t)s.slot * chunks_keys(a) + (int64_t)j * a->s);
             }
 }
 
@@ -59,9 +59,9 @@ static void make_scores(const Run *r, const Step *at)
             for (int i = 0; i < rows; i += QUERY_BLOCK) {
                 Span s = CPU(cut_span)(&r->cut, at, b, q);
                 if (i < s.n)
-                    CPU(chunks_scores)(r->a, &s, r->keys + (size_t)s.slot * chunks_keys(r->a), i,
-                                       min_int(i + QUERY_BLOCK, s.n),
-                                       r->left + s.at * chunks_left(r->a));
+                    CPU(chunks_scores)
+                    (r->a, &s, r->keys + (size_t)s.slot * chunks_keys(r->a), i,
+                     min_int(i + QUERY_BLOCK, s.n), r->left + s.at * chunks_left(r->a));
             }
 }
 
@@ -70,8 +70,9 @@ static void advance(const Run *r, const Span *s, int j, const float *right, floa
 {
     const Chunks *a = r->a;
     TileB v = {right + (int64_t)a->s * NR, NR, 0};
-    CPU(tile_mm)(a->s, min_int(NR, a->e - j), s->keys,
-                 a_cols((const float *)a->kl + s->start * a->s, a->s), v, m, NR, TILE_ADD);
+    CPU(tile_mm)
+    (a->s, min_int(NR, a->e - j), s->keys, a_cols((const float *)a->kl + s->start * a->s, a->s), v,
+     m, NR, TILE_ADD);
 }
 
 /* Columns [j0,j1) of batch row b through the chunks of the step. */
@@ -117,8 +118,9 @@ static void total(const Run *r, int64_t b, int j, int n, float *m)
         int64_t row = b * a->len + t;
         int k = (int)min64(at_once, valid - t);
         CPU(pack_rows)(NR, k, n, (const float *)a->v + row * a->e + j, a->e, 1.0f, right);
-        CPU(tile_mm)(a->s, n, k, a_cols((const float *)a->kl + row * a->s, a->s),
-                     (TileB){right, NR, 0}, m, NR, TILE_ADD);
+        CPU(tile_mm)
+        (a->s, n, k, a_cols((const float *)a->kl + row * a->s, a->s), (TileB){right, NR, 0}, m, NR,
+         TILE_ADD);
     }
 }
 
@@ -132,8 +134,8 @@ static void begin_state(const Run *r, int64_t b0, int64_t b1)
             float *m = r->state + (size_t)(b - b0) * chunks_state(a) + (int64_t)j * a->s;
             int n = min_int(NR, a->e - j);
             if (a->sum != NULL)
-                CPU(pack_rows)(NR, a->s, n, (const float *)a->sum + b * a->s * a->e + j, a->e,
-                               1.0f, m);
+                CPU(pack_rows)
+                (NR, a->s, n, (const float *)a->sum + b * a->s * a->e + j, a->e, 1.0f, m);
             else
                 memset(m, 0, (size_t)a->s * NR * sizeof *m);
             if (!a->causal)

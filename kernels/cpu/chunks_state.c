@@ -6,7 +6,8 @@
 #include <omp.h>
 #include <string.h>
 
-/* Rows [row, row + n) of the call, which all belong to one chunk: its positions [first, first + n). */
+/* Rows [row, row + n) of the call, which all belong to one chunk: its positions [first, first + n).
+ */
 typedef struct Open {
     const Chunks *a;
     int64_t row, chunk_at; /* absolute position of the chunk's first row */
@@ -53,8 +54,9 @@ static void gather(const Open *r, const Span *s, int64_t b, int j, const float *
     int n = min_int(NR, a->e - j), valid = keys_from(a, b, r->chunk_at + r->first, r->n);
     float *part = (float *)a->part + b * a->s * a->e + j;
     float *sum = (float *)a->sum + b * a->s * a->e + j;
-    CPU(tile_mm)(a->s, n, valid, a_cols((const float *)a->kl + s->row * a->s, a->s),
-                 (TileB){right + (int64_t)(a->s + s->first) * NR, NR, 0}, part, a->e, TILE_ADD);
+    CPU(tile_mm)
+    (a->s, n, valid, a_cols((const float *)a->kl + s->row * a->s, a->s),
+     (TileB){right + (int64_t)(a->s + s->first) * NR, NR, 0}, part, a->e, TILE_ADD);
     for (int p = 0; closes(r) && p < a->s; p++) {
         row_add(sum + (int64_t)p * a->e, part + (int64_t)p * a->e, n);
         memset(part + (int64_t)p * a->e, 0, (size_t)n * sizeof *part);
@@ -67,10 +69,12 @@ static void panel(const Open *r, int64_t b, int j)
     Span s = span_of(r, b);
     float *right = r->right + (size_t)omp_get_thread_num() * (size_t)(a->s + a->chunk) * NR;
     if (s.c != 0.0f)
-        CPU(pack_rows)(NR, a->s, min_int(NR, a->e - j),
-                       (const float *)a->sum + b * a->s * a->e + j, a->e, 1.0f, right);
-    CPU(chunks_out)(a, &s, r->left + s.at * chunks_left(a),
-                    (const float *)a->vals + b * a->chunk * a->e, j, right, NULL);
+        CPU(pack_rows)
+        (NR, a->s, min_int(NR, a->e - j), (const float *)a->sum + b * a->s * a->e + j, a->e, 1.0f,
+         right);
+    CPU(chunks_out)
+    (a, &s, r->left + s.at * chunks_left(a), (const float *)a->vals + b * a->chunk * a->e, j, right,
+     NULL);
     gather(r, &s, b, j, right);
 }
 
@@ -88,18 +92,19 @@ static void block(const Open *r)
             for (int j = 0; j < r->first + r->n; j += KEY_BLOCK) {
                 Span s = span_of(r, b);
                 if (j < s.keys)
-                    CPU(pack_cols)(NR, a->s, min_int(KEY_BLOCK, s.keys - j),
-                                   (const float *)a->keys + (b * a->chunk + j) * a->s, a->s,
-                                   (float)a->local_scale,
-                                   r->keys + (size_t)b * chunks_keys(a) + (int64_t)j * a->s);
+                    CPU(pack_cols)
+                    (NR, a->s, min_int(KEY_BLOCK, s.keys - j),
+                     (const float *)a->keys + (b * a->chunk + j) * a->s, a->s,
+                     (float)a->local_scale,
+                     r->keys + (size_t)b * chunks_keys(a) + (int64_t)j * a->s);
             }
 #pragma omp for collapse(2)
         for (int64_t b = 0; b < a->batch; b++)
             for (int i = 0; i < r->n; i += QUERY_BLOCK) {
                 Span s = span_of(r, b);
-                CPU(chunks_scores)(a, &s, r->keys + (size_t)b * chunks_keys(a), i,
-                                   min_int(i + QUERY_BLOCK, r->n),
-                                   r->left + s.at * chunks_left(a));
+                CPU(chunks_scores)
+                (a, &s, r->keys + (size_t)b * chunks_keys(a), i, min_int(i + QUERY_BLOCK, r->n),
+                 r->left + s.at * chunks_left(a));
             }
 #pragma omp for collapse(2)
         for (int64_t b = 0; b < a->batch; b++)

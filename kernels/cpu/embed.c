@@ -5,8 +5,8 @@
 #include <string.h>
 
 /* Columns of one task of the scatter: each task walks all rows, so every element of the table
- * receives its rows in their order. */
-enum { COLUMNS = 64 };
+ * receives its rows in their order; pieces of rows are asked for so many rows ahead. */
+enum { COLUMNS = 64, AHEAD = 8 };
 
 Status CPU(embed_fwd)(Dev *d, const Embed *a)
 {
@@ -32,8 +32,10 @@ Status CPU(embed_bwd)(Dev *d, const Embed *a)
         int64_t width = min64(COLUMNS, n - c);
         for (int64_t r = 0; r < a->rows; r++) {
             CHECK(a->ids[r] >= 0 && a->ids[r] < a->vocab);
-            row_add((float *)a->dtable + a->ids[r] * n + c, (const float *)a->dy + r * n + c,
-                    width);
+            const float *dy = (const float *)a->dy + r * n + c;
+            for (int64_t i = 0; i < width && r + AHEAD < a->rows; i += 16)
+                __builtin_prefetch(dy + AHEAD * n + i);
+            row_add((float *)a->dtable + a->ids[r] * n + c, dy, width);
         }
     }
     return ST_OK;

@@ -13,7 +13,7 @@ INLINE vf sigmoid(vf x)
 }
 
 /* GELU's tanh form 0.5 x (1 + tanh z) is x sigmoid(2 z), z = sqrt(2/pi) (x + 0.044715 x^3). */
-static const float GELU_1 = 1.5957691216057308f;            /* 2 sqrt(2/pi) */
+static const float GELU_1 = 1.5957691216057308f;             /* 2 sqrt(2/pi) */
 static const float GELU_3 = 1.5957691216057308f * 0.044715f; /* of x^3 */
 
 INLINE vf act_of(Act act, vf x)
@@ -103,8 +103,8 @@ Status CPU(gate_fwd)(Dev *d, const Gate *g)
     const float *b = g->b;
 #pragma omp parallel for schedule(static) if (g->n > SMALL)
     for (int64_t i = 0; i < g->n; i += BLOCK)
-        fwd_block(g->act, min64(BLOCK, g->n - i), (const float *)g->a + i,
-                  b != NULL ? b + i : NULL, (float *)g->y + i);
+        fwd_block(g->act, min64(BLOCK, g->n - i), (const float *)g->a + i, b != NULL ? b + i : NULL,
+                  (float *)g->y + i);
     return ST_OK;
 }
 

@@ -7,19 +7,32 @@
 /* Elements of one row of the slabs below. */
 enum { RUN = 1024 };
 
-typedef double vd __attribute__((vector_size(8 * VW)));
+/* Half a vector of floats fills one of doubles. */
+enum { HALF = VW / 2 };
+typedef double vd __attribute__((vector_size(4 * VW)));
+typedef float vh __attribute__((vector_size(2 * VW), aligned(4), may_alias));
 
-/* Sum of x (or of its squares) over n elements, VW sums at a time. */
+static inline vd widen(const float *x)
+{
+    return __builtin_convertvector(*(const vh *)x, vd);
+}
+
+/* Sum of x (or of its squares) over n elements. */
 static inline double run_sum(const float *x, int64_t n, bool squares)
 {
-    vd lanes = {0};
+    vd part[4] = {{0}}; /* so many, that no addition waits for the one before */
     double sum = 0.0;
-    for (int64_t i = 0; i < n; i += VW) {
-        vd t = __builtin_convertvector(vget(x + i, n - i), vd);
-        lanes += squares ? t * t : t;
-    }
-    for (int i = 0; i < VW; i++)
-        sum += lanes[i];
+    int64_t i = 0;
+    for (; i + 4 * HALF <= n; i += 4 * HALF)
+        for (int p = 0; p < 4; p++) {
+            vd t = widen(x + i + p * HALF);
+            part[p] += squares ? t * t : t;
+        }
+    for (; i < n; i++)
+        sum += squares ? (double)x[i] * (double)x[i] : (double)x[i];
+    part[0] += part[1] + part[2] + part[3];
+    for (int lane = 0; lane < HALF; lane++)
+        sum += part[0][lane];
     return sum;
 }
 

@@ -74,7 +74,7 @@ static Status set_option(const Option *options, const char *item, size_t len, do
     double value = eq != NULL ? strtod(eq + 1, &end) : 0;
     bool good = eq != NULL && end == item + len && end > eq + 1 && value >= o->lo && value <= o->hi;
     if (!good || (o->whole && value != floor(value)))
-        return FAIL(ST_USAGE, "option '%.*s' (%s takes a %s from %g to %g)", (int)min64((int64_t)len, 64),
+        return FAIL(ST_USAGE, "option '%.*s' (%s takes a %s from %.10g to %.10g)", (int)min64((int64_t)len, 64),
                     item, o->name, o->whole ? "whole number" : "number", o->lo, o->hi);
     opt[i] = value;
     return ST_OK;
@@ -107,7 +107,10 @@ static Status accepts_sizes(const Variant *v, const MixCtx *c)
 {
     if (c->width < 1 || c->heads < 1 || c->width % c->heads != 0)
         return FAIL(ST_SHAPE, "%s: %d heads do not divide the width %d", v->name, c->heads, c->width);
-    if (c->batch < 1 || c->q_len < 1 || c->pos < 0 || c->cap < c->pos + c->q_len)
+    if (c->batch < 1 || c->q_len < 1)
+        return FAIL(ST_SHAPE, "%s: a batch of %lld sequences of %lld positions", v->name,
+                    (long long)c->batch, (long long)c->q_len);
+    if (c->pos < 0 || c->cap < c->pos + c->q_len)
         return FAIL(ST_SHAPE, "%s: positions %lld to %lld do not fit a context of %lld", v->name,
                     (long long)c->pos, (long long)(c->pos + c->q_len), (long long)c->cap);
     return ST_OK;

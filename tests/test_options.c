@@ -1,0 +1,231 @@
+/* test_options.c - options of variants: what is taken, and what the refusals say. */
+#include "variants/template/block.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+static const Option options[] = {
+    {"c", 256, 1, 1 << 20, true, "a whole number"},
+    {"decay", 0.5, 0, 1, false, "a number"},
+    {"c2", 7, -3, 3, true, "a name that begins like another"},
+    {0},
+};
+
+typedef struct Values {
+    double v[3];
+} Values;
+
+static const Values untouched = {{256, 0.5, 3}};
+
+/* The values after `set`, which must be good. */
+static Values parsed(const char *set)
+{
+    Values out = untouched;
+    cr_assert_eq(option_parse(options, set, out.v), ST_OK, "'%s': %s", set, status_reason());
+    return out;
+}
+
+static void expect_values(const char *set, double c, double decay, double c2)
+{
+    Values got = parsed(set);
+    cr_expect(got.v[0] == c && got.v[1] == decay && got.v[2] == c2, "'%s' gives %g, %g, %g",
+              set != NULL ? set : "NULL", got.v[0], got.v[1], got.v[2]);
+}
+
+/* Refused, with all of these words in the one line that says so. */
+static void expect_refused(const char *set, const char *word, const char *word2)
+{
+    Values out = untouched;
+    cr_expect_eq(option_parse(options, set, out.v), ST_USAGE, "'%s' was taken", set);
+    cr_expect_not_null(strstr(status_reason(), word), "'%s': %s", set, status_reason());
+    cr_expect_not_null(strstr(status_reason(), word2), "'%s': %s", set, status_reason());
+    cr_expect_null(strchr(status_reason(), '\n'));
+}
+
+Test(options, good_ones_are_taken)
+{
+    expect_values(NULL, 256, 0.5, 3);
+    expect_values("", 256, 0.5, 3);
+    expect_values("  , ,, ", 256, 0.5, 3);
+    expect_values("c=128", 128, 0.5, 3);
+    expect_values("c=128 decay=0.25", 128, 0.25, 3);
+    expect_values(" decay=.25,c=1,c2=-3 ", 1, 0.25, -3);
+    expect_values("c=128 c=64", 64, 0.5, 3); /* the last one counts */
+    expect_values("c2=2", 256, 0.5, 2);
+    expect_values("decay=1e-3", 256, 1e-3, 3);
+    expect_values("c=1048576 decay=0 c2=3", 1048576, 0, 3);
+    expect_values("c=2e3", 2000, 0.5, 3);
+}
+
+Test(options, unknown_keys_name_the_known_ones)
+{
+    expect_refused("chunk=4", "unknown option 'chunk'", "there are c, decay, c2");
+    expect_refused("C=4", "unknown option 'C'", "c, decay, c2");
+    expect_refused("c=4 dec=1", "unknown option 'dec'", "c, decay, c2");
+    expect_refused("=4", "unknown option ''", "c, decay, c2");
+    expect_refused("c3", "unknown option 'c3'", "c, decay, c2");
+    double none[1];
+    cr_expect_eq(option_parse(NULL, "c=4", none), ST_USAGE);
+    cr_expect_not_null(strstr(status_reason(), "there are none"), "%s", status_reason());
+    cr_expect_eq(option_parse(NULL, " ", none), ST_OK);
+}
+
+Test(options, bad_values_name_the_range)
+{
+    static const char *const bad_c[] = {"c",    "c=",    "c=x",   "c=12x", "c==4",     "c=0",
+                                        "c=-1", "c=nan", "c=inf", "c=1.5", "c=1048577"};
+    for (int i = 0; i < COUNT(bad_c); i++) {
+        char quoted[32];
+        snprintf(quoted, sizeof quoted, "option '%s'", bad_c[i]);
+        expect_refused(bad_c[i], quoted, "c takes a whole number from 1 to 1048576");
+    }
+    expect_refused("decay=1.001", "'decay=1.001'", "decay takes a number from 0 to 1");
+    expect_refused("decay=-0.1", "'decay=-0.1'", "from 0 to 1");
+    expect_refused("c2=4", "'c2=4'", "c2 takes a whole number from -3 to 3");
+    expect_refused("c= 4", "'c='", "whole number"); /* blanks end an item */
+    expect_refused("c=4 decay", "'decay'", "from 0 to 1");
+}
+
+Test(options, endless_words_are_cut)
+{
+    char set[2000];
+    memset(set, 'k', sizeof set - 1);
+    set[sizeof set - 1] = '\0';
+    expect_refused(set, "unknown option 'kkk", "c, decay, c2");
+    cr_expect_lt(strlen(status_reason()), 200);
+    memcpy(set, "c=", 2);
+    expect_refused(set, "option 'c=kkk", "whole number");
+    cr_expect_lt(strlen(status_reason()), 200);
+}
+
+Test(options, counted)
+{
+    cr_expect_eq(option_count(NULL), 0);
+    cr_expect_eq(option_count(options), 3);
+}
+
+/* ---- of real variants ---- */
+static int option_at(const Variant *v, const char *name)
+{
+    for (int i = 0; i < option_count(v->mixer->options); i++)
+        if (strcmp(v->mixer->options[i].name, name) == 0)
+            return i;
+    cr_assert_fail("%s has no option %s", v->name, name);
+    return -1;
+}
+
+Test(options, defaults_are_the_declared_ones_and_in_range)
+{
+    for (int i = 0; variant_table[i] != NULL; i++) {
+        const Variant *v = variant_table[i];
+        MixCtx c = {.width = 64, .heads = 2};
+        cr_assert_eq(mix_options(v, NULL, &c), ST_OK);
+        for (int j = 0; j < option_count(v->mixer->options); j++) {
+            const Option *o = &v->mixer->options[j];
+            cr_expect(v->mixer_set != NULL || c.opt[j] == o->value, "%s: %s", v->name, o->name);
+            cr_expect(o->value >= o->lo && o->value <= o->hi, "%s: %s", v->name, o->name);
+            cr_expect(o->help != NULL && o->help[0] != '\0', "%s: %s", v->name, o->name);
+        }
+        cr_expect_gt(c.ffn, 0, "%s", v->name);
+    }
+}
+
+Test(options, set_by_name)
+{
+    const Variant *v = variant_find("flash_linear");
+    MixCtx c = {.width = 64, .heads = 2, .ffn = 40};
+    cr_assert_eq(mix_options(v, "c=32,norm=3", &c), ST_OK);
+    cr_expect(c.opt[option_at(v, "c")] == 32 && c.opt[option_at(v, "norm")] == 3);
+    cr_expect_eq(c.opt[option_at(v, "s")], 128, "the paper's");
+    cr_expect_eq(c.ffn, 40, "a given channel width stays");
+    cr_expect_eq(mix_options(v, "norm=4", &c), ST_USAGE);
+    cr_expect_not_null(strstr(status_reason(), "from 0 to 3"), "%s", status_reason());
+    cr_expect_eq(mix_options(variant_find("gau"), "c=4", &c), ST_USAGE);
+}
+
+/* A recipe's own settings come before those of the command line. */
+Test(options, a_recipes_settings_can_be_overruled)
+{
+    Variant v = *variant_find("flash_linear");
+    MixCtx c = {.width = 64, .heads = 2};
+    v.mixer_set = "c=16 norm=2";
+    cr_assert_eq(mix_options(&v, "c=8", &c), ST_OK);
+    cr_expect(c.opt[option_at(&v, "c")] == 8 && c.opt[option_at(&v, "norm")] == 2);
+}
+
+/* ---- what a variant accepts ---- */
+static Status accepts(const char *name, const char *set, MixCtx c)
+{
+    const Variant *v = variant_find(name);
+    cr_assert_eq(mix_options(v, set, &c), ST_OK, "%s", status_reason());
+    return mix_accepts(v, &c);
+}
+
+static const MixCtx good = {
+    .batch = 1, .q_len = 8, .cap = 8, .n_norm = 8, .width = 16, .heads = 2, .causal = true};
+
+Test(options, cases_that_cannot_run_say_why)
+{
+    MixCtx odd = good, heads = good, head = good, none = good, late = good, batch = good;
+    odd.width = 6; /* heads of three columns cannot be turned in pairs */
+    heads.heads = 3;
+    head.heads = 0;
+    none.n_norm = 0;
+    late.pos = 1;
+    batch.batch = 0;
+    const struct {
+        const char *variant, *set, *words;
+        MixCtx c;
+        Status want;
+    } cases[] = {
+        {"vanilla", "", "6 / 2 = 3", odd, ST_SHAPE},
+        {"vanilla", "", "3 heads do not divide the width 16", heads, ST_SHAPE},
+        {"vanilla", "", "0 heads", head, ST_SHAPE},
+        {"vanilla", "rope_rot=10", "rope_rot 10", good, ST_SHAPE},
+        {"vanilla", "rope_rot=3", "rope_rot 3", good, ST_SHAPE},
+        {"gau", "s=7", "even s, not 7", good, ST_SHAPE},
+        {"gau", "row_norm=1", "scaling=2, not 1", good, ST_SHAPE},
+        {"gau", "", "must be positive, not 0", none, ST_SHAPE},
+        {"flash_linear", "s=3", "even s, not 3", good, ST_SHAPE},
+        {"flash_linear", "", "1 to 9 do not fit a context of 8", late, ST_SHAPE},
+        {"transformer_pp", "", "a batch of 0 sequences of 8", batch, ST_SHAPE},
+    };
+    for (int i = 0; i < COUNT(cases); i++) {
+        cr_expect_eq(accepts(cases[i].variant, cases[i].set, cases[i].c), cases[i].want, "%s '%s'",
+                     cases[i].variant, cases[i].set);
+        cr_expect_not_null(strstr(status_reason(), cases[i].words), "'%s' lacks '%s'",
+                           status_reason(), cases[i].words);
+    }
+    for (int i = 0; variant_table[i] != NULL; i++)
+        cr_expect_eq(accepts(variant_table[i]->name, NULL, good), ST_OK, "%s",
+                     variant_table[i]->name);
+}
+
+Test(options, capabilities_are_asked)
+{
+    Mixer m = *variant_find("flash_linear")->mixer;
+    Variant v = *variant_find("flash_linear");
+    MixCtx c = good;
+    v.mixer = &m;
+    cr_assert_eq(mix_options(&v, NULL, &c), ST_OK);
+    c.naive = true;
+    cr_expect(mix_accepts(&v, &c) == ST_UNSUPPORTED && strstr(status_reason(), "naive") != NULL);
+    c.naive = false;
+    m.caps &= ~(unsigned)CAP_CAUSAL;
+    cr_expect(mix_accepts(&v, &c) == ST_UNSUPPORTED && strstr(status_reason(), "causal") != NULL);
+    m.caps = CAP_CAUSAL;
+    c.causal = false;
+    cr_expect(mix_accepts(&v, &c) == ST_UNSUPPORTED &&
+              strstr(status_reason(), "bidirectional") != NULL);
+}
+
+Test(options, variants_are_found_by_name)
+{
+    for (int i = 0; variant_table[i] != NULL; i++)
+        cr_expect_eq(variant_find(variant_table[i]->name), variant_table[i]);
+    cr_expect_null(variant_find("flash"));
+    cr_expect_null(variant_find(""));
+    for (int i = 0; i < N_CAPS; i++)
+        cr_expect(cap_names[i] != NULL && cap_names[i][0] != '\0');
+}
