@@ -49,7 +49,7 @@ static Status first_step(Rig *r, double *seconds, Memory *memory)
 /* ---- prediction ---- */
 static Status predict(Rig *r, Dev *d, const Case *c, Row *row)
 {
-    double none;
+    double none = 0;
     TRY(rig_init(r, d, c));
     TRY(first_step(r, &none, &row->predicted));
     Cost cost = rig_cost(r);
@@ -95,7 +95,7 @@ static Status time_it(Rig *r, const Case *c, int64_t baseline, Row *row)
     TRY(first_step(r, &first, &row->memory));
     row->memory.rss = max64(0, limits_peak_rss() - baseline);
     rig_rotate(r, limits_cache());
-    TRY(measure(&m, first, begin + c->time_limit, c->time_limit / 4, &row->timing));
+    TRY(measure(&m, first, begin + c->time_limit, measure_share(c->time_limit), &row->timing));
     row->segment_slope = rig_segment_slope(r);
     return rig_check_finite(r);
 }

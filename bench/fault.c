@@ -20,22 +20,32 @@ Fault fault_of(const Case *c)
     return FAULT_NONE;
 }
 
+/* Blocks in a chain, each beginning with the address of the one before. */
 static Status bomb(void)
 {
     const size_t piece = (size_t)16 << 20;
-    for (size_t n = 0;; n += piece) {
-        char *p = malloc(piece);
-        if (p == NULL)
-            return FAIL(ST_OOM, "no memory beyond %zu MiB", n >> 20);
-        memset(p, 1, piece); /* never given back: the worker is replaced */
+    void *last = NULL, *p;
+    size_t taken = 0;
+    while ((p = malloc(piece)) != NULL) {
+        memset(p, 1, piece);
+        memcpy(p, &last, sizeof last);
+        last = p;
+        taken += piece;
     }
+    while (last != NULL) {
+        memcpy(&p, last, sizeof p);
+        free(last);
+        last = p;
+    }
+    return FAIL(ST_OOM, "no memory beyond %zu MiB", taken >> 20);
 }
 
 Status fault_strike(Fault f)
 {
     if (f == FAULT_ABORT)
         abort();
-    while (f == FAULT_SPIN)
-        sleep(1);
+    if (f == FAULT_SPIN)
+        for (;;)
+            pause();
     return f == FAULT_BOMB ? bomb() : ST_OK;
 }

@@ -39,7 +39,7 @@ static Status median_of_few(const Meter *m, int inner, double *median)
 /* Until stable; *step goes in as the first guess and comes out as the last median. */
 static Status warm_up(const Meter *m, double deadline, double *step)
 {
-    double end = fmin(deadline, m->now(m->ctx) + WARM_UP), before = INFINITY;
+    double end = fmin(deadline, m->now(m->ctx) + WARM_UP), before = (double)INFINITY;
     while (m->now(m->ctx) < end) {
         TRY(median_of_few(m, inner_for(*step), step));
         if (fabs(*step / before - 1) < STABLE)

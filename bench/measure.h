@@ -13,6 +13,12 @@
 
 #include "report/row.h"
 
+/* Sampling may take this part of a case's time limit. */
+static inline double measure_share(double time_limit)
+{
+    return time_limit / 8;
+}
+
 typedef struct Meter {
     void *ctx;
     /* Runs so many steps; *seconds is the time of all of them, without what is not to be timed. */

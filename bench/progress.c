@@ -65,9 +65,10 @@ static int columns(void)
 static void compose(const ProgressState *s, char *line, size_t size)
 {
     char eta[32] = "?", ran[32], expected[32], memory[32], tail[128] = "";
+    double left = s->eta - (s->running < s->expected ? s->running : s->expected);
     if (s->eta >= 0)
-        human_seconds(s->eta, eta, sizeof eta);
-    human_seconds(s->running, ran, sizeof ran);
+        human_seconds(left > 0 ? left : 0, eta, sizeof eta);
+    snprintf(ran, sizeof ran, "%.1fs", s->running);
     human_seconds(s->expected, expected, sizeof expected);
     human_bytes(s->memory, memory, sizeof memory);
     if (s->expected > 0)

@@ -24,7 +24,8 @@ static Tensor *mix_alone(Rig *r, Input *in)
         parts.p[i] = in->t[i].rank > 0 ? &in->t[i] : NULL;
     if (m->choose != NULL)
         m->choose(r->m.tape, &call, &parts);
-    return m->mix(r->m.tape, &call, &parts);
+    Tensor *y = m->mix(r->m.tape, &call, &parts);
+    return y;
 }
 
 /* The mean loss where there are targets, else logits or activations. */
@@ -155,7 +156,7 @@ static Status dry_prefill(Rig *r, int steps, double *seconds)
 {
     (void)steps;
     int64_t len = r->m.spec.ctx.q_len, full = r->c.n / len, inner = full - 1;
-    double none;
+    double none = 0;
     *seconds = 0;
     TRY(model_zero_state(&r->m));
     TRY(run_segment(r, 0, &none));

@@ -114,34 +114,41 @@ static Status time_shape(const Bed *bed, Shape s, int threads, Row *row)
 
 /* ---- bandwidth ---- */
 
+typedef struct Line {
+    uint64_t x[8];
+} Line;
+
 /* Integers, since their sum may be reordered and so is not what limits. */
-static uint64_t read_all(const uint64_t *x, int64_t n)
+static uint64_t read_all(const Line *line, int64_t n)
 {
     uint64_t sum = 0;
 #pragma omp parallel for schedule(static) reduction(+ : sum)
-    for (int64_t i = 0; i < n; i += 8)
-        sum += (x[i] + x[i + 1]) + (x[i + 2] + x[i + 3]) +
-               ((x[i + 4] + x[i + 5]) + (x[i + 6] + x[i + 7]));
+    for (int64_t i = 0; i < n; i++) {
+        const uint64_t *x = line[i].x;
+        sum += (x[0] + x[1]) + (x[2] + x[3]) + ((x[4] + x[5]) + (x[6] + x[7]));
+    }
     return sum;
 }
 
 static Status bandwidth(double *best)
 {
-    int64_t n = ceil_div(4 * limits_cache(), 64) * 8 + 8;
-    size_t size = (size_t)n * sizeof(uint64_t);
-    uint64_t *x = malloc(size), sum = 0;
-    if (x == NULL)
+    int64_t n = ceil_div(4 * limits_cache(), (int64_t)sizeof(Line)) + 1;
+    size_t size = (size_t)n * sizeof(Line);
+    uint64_t sum = 0;
+    Line *line = malloc(size);
+    if (line == NULL)
         return FAIL(ST_OOM, "no memory for reading %zu bytes", size);
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n; i++)
-        x[i] = (uint64_t)i;
+        line[i] = (Line){{1, 1, 1, 1, 1, 1, 1, 1}};
     for (int i = 0; i < 5; i++) {
         double start = omp_get_wtime();
-        sum += read_all(x, n);
+        sum += read_all(line, n);
         *best = fmax(*best, (double)size / (omp_get_wtime() - start));
     }
-    free(x);
-    return sum != 0 ? ST_OK : FAIL(ST_DEVICE, "memory holds other numbers than were written");
+    free(line);
+    return sum == 5 * 8 * (uint64_t)n ? ST_OK
+                                      : FAIL(ST_DEVICE, "memory holds what was not written");
 }
 
 static Status measure_roof(const Case *c, Row *row)

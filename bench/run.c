@@ -123,9 +123,13 @@ static Status judge(Run *r, Job *j, int index, Row *row)
     if (v.run)
         TRY(checked(r, &j->c, &v.status, v.reason, sizeof v.reason));
     if (v.run && v.status == ROW_OK) {
+        double begin = session_now();
         name_case(&j->c, what, sizeof what);
         show_case(r, j, index);
-        return run_ask(r, "case", &j->c, patience(j), what, row);
+        TRY(run_ask(r, "case", &j->c, patience(j), what, row));
+        if (row->status == ROW_OK)
+            plan_learn(&r->plan, j->cost, session_now() - begin);
+        return ST_OK;
     }
     *row = (Row){.status = v.status};
     memcpy(row->reason, v.reason, sizeof row->reason);

@@ -1,6 +1,8 @@
 /* schedule.c - order, predictions and verdicts; see schedule.h. */
 #include "bench/schedule.h"
 
+#include "bench/measure.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -55,14 +57,14 @@ double plan_seconds(const Plan *p, const Job *j)
     return known->seconds * (double)j->c.n / (double)known->c.n;
 }
 
-/* Short steps: 14 samples of at least 2 ms. From 0.2 s on: a second of warm-up and a quarter of the
- * limit. Above 1 s: a warm-up and 3 samples; above 10 s: the first step alone. Setting up touches
- * every byte once, at some 1 GB/s. */
+/* By the rules of measure.h. Short steps: 14 samples of at least 2 ms; from 0.2 s on a second of
+ * warm-up and the share of the limit. Setting up touches every byte once, at some 1 GB/s. */
 double case_cost(double step, double setup_bytes, double time_limit)
 {
+    double share = measure_share(time_limit);
     double steps = step > 10   ? step
                    : step > 1  ? fmax(step, fmin(4 * step, time_limit))
-                   : step > .2 ? 1 + fmax(3 * step, fmin(8 * step, time_limit / 4))
+                   : step > .2 ? 1 + fmax(3 * step, fmin(8 * step, share))
                                : fmax(0.05, 14 * fmax(step, 2e-3));
     return 0.02 + setup_bytes / 1e9 + steps;
 }
@@ -72,6 +74,21 @@ static double setup_bytes(const Memory *m)
     return (double)m->param + (double)m->state + (double)m->input;
 }
 
+/* How much longer than predicted: learnt over some ten cases, with a second of prejudice. */
+static double pace_of(const Pace *p)
+{
+    double factor = (p->took + 1) / (p->expected + 1);
+    return fmin(fmax(factor, 0.5), 5);
+}
+
+void plan_learn(Plan *p, double cost, double took)
+{
+    const double keep = 0.9;
+    double predicted = cost / pace_of(&p->pace);
+    p->pace.took = keep * p->pace.took + took;
+    p->pace.expected = keep * p->pace.expected + predicted;
+}
+
 void plan_predict(Plan *p)
 {
     for (int i = 0; i < p->n; i++) {
@@ -79,7 +96,8 @@ void plan_predict(Plan *p)
         if (j->done || j->fixed)
             continue;
         j->predicted_seconds = plan_seconds(p, j);
-        j->cost = case_cost(j->predicted_seconds, setup_bytes(&j->predicted), j->c.time_limit);
+        j->cost = pace_of(&p->pace) *
+                  case_cost(j->predicted_seconds, setup_bytes(&j->predicted), j->c.time_limit);
     }
 }
 

@@ -29,10 +29,16 @@ typedef struct Rates {
     double flops, bytes; /* a second */
 } Rates;
 
+/* What cases have cost and what they should have, the recent ones above all. */
+typedef struct Pace {
+    double took, expected; /* seconds */
+} Pace;
+
 typedef struct Plan {
     Job *job;
     int n;
     Rates rates;
+    Pace pace;     /* zero: as predicted */
     double budget; /* seconds for all cases; 0: no end */
 } Plan;
 
@@ -41,6 +47,10 @@ typedef struct Plan {
 double plan_seconds(const Plan *p, const Job *j);
 /* Seconds of a whole case with steps of that length, by the rules of measure.h. */
 double case_cost(double step, double setup_bytes, double time_limit);
+
+/* Notes that a case of that cost took so long: others that share the machine slow all cases alike.
+ */
+void plan_learn(Plan *p, double cost, double took);
 
 /* Fills predicted_seconds and cost of all jobs that are not done. */
 void plan_predict(Plan *p);

@@ -121,6 +121,7 @@ static Status predict_all(Run *r)
         j->status = row.status;
         memcpy(j->reason, row.reason, sizeof j->reason);
     }
+    r->session.state.total = 0; /* nothing to count until the cases begin */
     return ST_OK;
 }
 

@@ -35,11 +35,13 @@ typedef struct Gemm {
  * q (B,q_len,H,d), k (B,k_len,H,d), v (B,k_len,H,dv), o (B,q_len,H,dv); batch b of k begins at
  * b * k_batch elements (caches are longer than k_len), likewise v; q and o are dense batches of
  * q_len rows. lse (B,H,q_len): log-sum-exp of the scaled scores (softmax only; -inf for empty rows);
- * written by fwd when not NULL, read by bwd. */
+ * written by fwd when not NULL, read by bwd. naive: fwd leaves the weights of o = weights v in
+ * matrix (B,H,q_len,k_len), bwd reads them and has d_matrix of the same size for their gradient;
+ * both belong to the caller and are counted. Other implementations do not look at them. */
 typedef enum AttnKind { ATTN_SOFTMAX, ATTN_RELU2 } AttnKind;
 typedef struct Attn {
     AttnKind kind;
-    bool naive; /* materialise the matrix, as the papers' baselines ran */
+    bool naive; /* materialise the weights in `matrix`, as the papers' baselines ran */
     bool causal, post_rows;
     int64_t batch, q_len, k_len, q_pos;
     int heads, d, dv;
@@ -47,7 +49,7 @@ typedef struct Attn {
     const int32_t *lens; /* (B) valid keys per row of the batch; NULL: all */
     const void *q, *k, *v;
     int64_t q_row, k_row, v_row, o_row, k_batch, v_batch;
-    void *o, *lse;
+    void *o, *lse, *matrix, *d_matrix;
     const void *d_o; /* bwd: gradient of o (o_row), and o itself is read */
     void *dq, *dk, *dv_; /* bwd: laid out as q, k, v */
 } Attn;

@@ -158,6 +158,8 @@ static void make_outputs(Problem *x)
     const int64_t lse_n = a->batch * a->heads * a->q_len;
     a->o = x->o = nans(x->o_n);
     a->lse = x->lse = nans(lse_n);
+    a->matrix = a->naive ? nans(lse_n * a->k_len) : NULL;
+    a->d_matrix = a->naive ? nans(lse_n * a->k_len) : NULL;
     a->dq = x->dq = pool_random(x->q_n, 1, 5);
     a->dk = x->dk = pool_random(x->k_n, 1, 6);
     a->dv_ = x->dv = pool_random(x->v_n, 1, 7);

@@ -11,7 +11,7 @@
 static const struct {
     int64_t rows;
     int width;
-} shapes[] = {{1, 1}, {3, 17}, {17, 3}, {65, 64}, {64, 65}, {3, 1000}, {1000, 65}, {1000, 17}};
+} shapes[] = {{1, 1}, {3, 17}, {17, 3}, {65, 64}, {64, 65}, {3, 1000}, {1100, 65}, {4000, 17}};
 
 /* Bits of `with`: which of the optional arrays there are. */
 enum { GAIN = 1, BIAS = 2, DX = 4, ALL = 7 };
@@ -196,7 +196,7 @@ static void gate_case(Dev *d, Act act, int64_t n, int with)
 
 static void gates(Dev *d)
 {
-    static const int64_t sizes[] = {1, 3, 17, 64, 65, 1000, 40000};
+    static const int64_t sizes[] = {1, 3, 17, 64, 65, 1000, 100000};
     for (Act act = ACT_NONE; act <= ACT_SIGMOID; act++)
         for (int i = 0; i < COUNT(sizes); i++)
             for (int with = 0; with < 4; with++)

@@ -111,7 +111,7 @@ static void adamw_case(Dev *d, int64_t n, int64_t step)
 
 static void adamws(Dev *d)
 {
-    static const int64_t sizes[] = {1, 3, 17, 64, 65, 1000, 40000};
+    static const int64_t sizes[] = {1, 3, 17, 64, 65, 1000, 100000};
     for (int i = 0; i < COUNT(sizes); i++)
         for (int64_t step = 1; step < 2000; step *= 11)
             adamw_case(d, sizes[i], step);

@@ -123,6 +123,19 @@ Test(cpu_segments, any_cut)
     each_isa(segments);
 }
 
+/* So large a chunk that its rows are taken in pieces. */
+static void large_chunk(Dev *d)
+{
+    static const int64_t cut[] = {700, 500, 1, 30};
+    Chunks a = {.batch = 2, .len = 1231, .chunk = 1200, .s = 6, .e = 10, .causal = true};
+    expect_segments(d, a, cut, COUNT(cut));
+}
+
+Test(cpu_segments, large_chunk)
+{
+    each_isa(large_chunk);
+}
+
 /* The valid length ends before, in and behind a call; one row sees nothing at all. */
 static void ragged(Dev *d)
 {

@@ -154,7 +154,7 @@ static void copy_case(Dev *d, const int64_t shape[3], int64_t src_gap, int64_t d
 static void copies(Dev *d)
 {
     static const int64_t shapes[][3] = {{1, 1, 1},    {2, 3, 17},   {3, 17, 3},   {1, 65, 64},
-                                        {2, 100, 65}, {3, 2, 1000}, {1, 2, 9000}, {2, 1, 9000}};
+                                        {4, 300, 65}, {3, 2, 1000}, {1, 2, 9000}, {2, 1, 9000}};
     for (int i = 0; i < COUNT(shapes); i++)
         for (int gaps = 0; gaps < 9; gaps++)
             for (int plus = 0; plus < 2; plus++)

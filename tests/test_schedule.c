@@ -148,6 +148,25 @@ Test(schedule, costs_grow_with_the_step)
     cr_expect_geq(case_cost(1e-3, 5e9, 20), 5);
 }
 
+Test(schedule, a_slow_machine_is_noticed)
+{
+    World w;
+    world_init(&w, 0);
+    Job *j = add(&w, "lin", 4096);
+    plan_predict(&w.plan);
+    double before = j->cost;
+    for (int i = 0; i < 30; i++) {
+        plan_learn(&w.plan, j->cost, 3 * before); /* all cases take three times as long */
+        plan_predict(&w.plan);
+    }
+    cr_expect(j->cost > 1.2 * before && j->cost < 3.1 * before, "%g", j->cost / before);
+    for (int i = 0; i < 30; i++) {
+        plan_learn(&w.plan, 10 * j->cost / before, 30);
+        plan_predict(&w.plan);
+    }
+    cr_expect_float_eq(j->cost, 3 * before, 0.1 * before);
+}
+
 /* ---- order ---- */
 Test(schedule, cheap_comes_before_dear)
 {

@@ -300,11 +300,11 @@ Test(supervisor, what_a_budget_left_out_comes_later)
 Test(supervisor, more_memory_is_tried)
 {
     Place p = place_new();
-    cr_assert_eq(run_tiny(&p, "--mem-limit 1M --width 512", NULL).code, 0);
+    cr_assert_eq(run_tiny(&p, "--mem-limit 1M --width 256 --time-limit 2", NULL).code, 0);
     Rows r = rows_read(p.path);
     cr_expect_eq(status_of(&r, "gau", 256), ROW_OOM_PREDICTED);
     free(r.row);
-    cr_assert_eq(run_tiny(&p, "--width 512", NULL).code, 0);
+    cr_assert_eq(run_tiny(&p, "--width 256 --time-limit 2", NULL).code, 0);
     r = rows_read(p.path);
     cr_expect_eq(status_of(&r, "gau", 256), ROW_OK);
     free(r.row);

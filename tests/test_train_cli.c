@@ -221,13 +221,20 @@ Test(train_cli, the_log_has_a_line_for_every_step)
 Test(train_cli, sizes_may_be_left_to_the_command)
 {
     char line[256];
-    snprintf(line, sizeof line, "--data %s --params 30k --context 8 --batch 1 --tokens 17",
-             text_path);
+    snprintf(line, sizeof line,
+             "--data %s --params 30k --context 8 --batch 1 --tokens 17 --threads 1", text_path);
     cr_expect_eq(run(train_main, line), 0);
     expect_in(err_path, "step 2/2");
-    snprintf(line, sizeof line, "--data %s --width 100 --layers 1 --context 8 --batch 1 --steps 1",
+    snprintf(line, sizeof line,
+             "--data %s --width 100 --layers 1 --context 8 --batch 1 --steps 1 --threads 1",
              text_path);
     cr_expect_eq(run(train_main, line), 0, "100 is not a multiple of 32: two heads of 50");
+}
+
+Test(train_cli, a_run_may_be_given_in_minutes)
+{
+    cr_expect_eq(train("--minutes 0.002 --recompute"), 0);
+    expect_in(out_path, "gau: test ");
 }
 
 /* ---- mistakes ---- */

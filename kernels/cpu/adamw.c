@@ -64,7 +64,7 @@ Status CPU(adamw)(Dev *d, const AdamW *a)
     (void)d;
     CHECK(a->step >= 1);
     Factors f = factors_of(a);
-#pragma omp parallel for schedule(static) if (a->n > SMALL)
+#pragma omp parallel for schedule(static) if (a->n > PARALLEL_FROM)
     for (int64_t i = 0; i < a->n; i += BLOCK)
         step_block(&f, min64(BLOCK, a->n - i), (float *)a->w + i, (float *)a->m + i,
                    (float *)a->v + i, (const float *)a->grad + i);

@@ -15,7 +15,7 @@ Status CPU(affine_fwd)(Dev *d, const Affine *a)
     (void)d;
     const float *bias = a->bias;
     int64_t n = a->width;
-#pragma omp parallel for schedule(static) if (a->rows * n > SMALL)
+#pragma omp parallel for schedule(static) if (a->rows * n > PARALLEL_FROM)
     for (int64_t r = 0; r < a->rows; r++) {
         const float *x = (const float *)a->x + r * n;
         float *y = (float *)a->y + r * n;
@@ -63,7 +63,7 @@ Status CPU(affine_bwd)(Dev *d, const Affine *a)
     int64_t stride = 2 * (int64_t)a->width;
     TRY(dev_scratch(d, (size_t)slabs.n * (size_t)stride * sizeof(float), &scratch));
     float *part = scratch;
-#pragma omp parallel for schedule(static) if (a->rows * a->width > SMALL)
+#pragma omp parallel for schedule(static) if (a->rows * a->width > PARALLEL_FROM)
     for (int i = 0; i < slabs.n; i++)
         slab_bwd(a, slab_begin(&slabs, i), slab_end(&slabs, i), part + i * stride);
     if (a->dgain != NULL)

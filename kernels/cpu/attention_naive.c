@@ -1,8 +1,8 @@
 /* attention_naive.c - attention as the papers' baselines ran it: the matrix of scores in memory.
  *
  * Per batch row: scores of all heads (H, q_len, k_len) by full products, the masked half too, a
- * pass over their rows, and a second product. Backward makes the matrix again, and a second one of
- * the same size for its gradient. */
+ * pass over their rows, and a second product. The weights stay in `matrix` for the backward pass,
+ * which fills d_matrix, of the same size, on its way. */
 #include <math.h>
 
 #include "kernels/cpu/attention.h"
@@ -137,26 +137,23 @@ static void forward_row(const Naive *f, int64_t b, int64_t h, int64_t i)
         lse[(b * a->heads + h) * a->q_len + i] = row_lse;
 }
 
-/* p: scores to weights; dp: do.v to ds. */
+/* dp: do.v to ds. For relu2, p = post s^2 gives s back by a root. */
 static void backward_row(const Naive *f, int64_t b, int64_t h, int64_t i)
 {
     const Attn *a = f->a;
     const int64_t seen = attn_seen(a, attn_keys(a, b), i), n = a->k_len;
     const float post = attn_post(a, seen), scale = (float)a->scale;
-    float *p = f->p + (h * a->q_len + i) * n, *dp = f->dp + (h * a->q_len + i) * n;
-    if (a->kind == ATTN_SOFTMAX && seen > 0) {
-        float delta = 0;
-        weigh_softmax(p, seen, n);
-        for (int64_t j = 0; j < seen; j++)
-            delta += p[j] * dp[j];
+    const float *p = f->p + (h * a->q_len + i) * n;
+    float *dp = f->dp + (h * a->q_len + i) * n, delta = 0;
+    if (a->kind == ATTN_RELU2) {
         for (int64_t j = 0; j < n; j++)
-            dp[j] = scale * p[j] * (dp[j] - delta);
-    } else
-        for (int64_t j = 0; j < n; j++) {
-            float s = j < seen && p[j] > 0 ? p[j] : 0.0f;
-            p[j] = post * s * s;
-            dp[j] *= 2.0f * scale * post * s;
-        }
+            dp[j] *= 2.0f * scale * sqrtf(post * p[j]);
+        return;
+    }
+    for (int64_t j = 0; j < seen; j++)
+        delta += p[j] * dp[j];
+    for (int64_t j = 0; j < n; j++)
+        dp[j] = scale * p[j] * (dp[j] - delta);
 }
 
 static void rows(const Naive *f, int64_t b, void (*row)(const Naive *, int64_t, int64_t, int64_t))
@@ -182,7 +179,6 @@ static void backward(const Naive *f, int64_t b)
 {
     const Attn *a = f->a;
     const int64_t nq = a->q_len, nk = a->k_len;
-    scores(f, b);
     for (int h = 0; h < a->heads; h++) {
         Head x = head_of(f, b, h);
         run(f, product(nq, nk, a->dv, x.d_o, transposed(x.v)), 1, (float *)x.dp.p, nk, false);
@@ -215,14 +211,15 @@ static size_t gemm_floats(const Attn *a, bool bwd)
 
 static Status each_batch(Dev *d, const Attn *a, bool bwd)
 {
-    const size_t matrix = (size_t)round_up((int64_t)a->heads * a->q_len * a->k_len, 16);
+    const int64_t size = a->heads * a->q_len * a->k_len;
     void *scratch;
-    TRY(dev_scratch(d, (matrix * (bwd ? 2 : 1) + gemm_floats(a, bwd)) * sizeof(float), &scratch));
-    Naive f = {.a = a, .p = scratch};
-    f.dp = bwd ? f.p + matrix : NULL;
-    f.gemm = f.p + matrix * (bwd ? 2 : 1);
-    for (int64_t b = 0; b < a->batch; b++)
+    CHECK(a->matrix != NULL && (!bwd || a->d_matrix != NULL));
+    TRY(dev_scratch(d, gemm_floats(a, bwd) * sizeof(float), &scratch));
+    for (int64_t b = 0; b < a->batch; b++) {
+        Naive f = {a, (float *)a->matrix + b * size, bwd ? (float *)a->d_matrix + b * size : NULL,
+                   scratch};
         bwd ? backward(&f, b) : forward(&f, b);
+    }
     return ST_OK;
 }
 

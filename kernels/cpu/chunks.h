@@ -18,6 +18,23 @@ enum {
     COLUMN_BLOCK = 128       /* columns of one task: whole panels */
 };
 
+/* This build's copies of what is called everywhere, under plain names. */
+static inline void tile_mm(int m, int n, int k, TileA a, TileB b, float *c, int64_t ldc,
+                           TileMode mode)
+{
+    CPU(tile_mm)(m, n, k, a, b, c, ldc, mode);
+}
+static inline void pack_rows(int width, int k, int n, const float *src, int64_t ld, float scale,
+                             float *dst)
+{
+    CPU(pack_rows)(width, k, n, src, ld, scale, dst);
+}
+static inline void pack_cols(int width, int k, int n, const float *src, int64_t ld, float scale,
+                             float *dst)
+{
+    CPU(pack_cols)(width, k, n, src, ld, scale, dst);
+}
+
 /* Positions [base, base + len) of a call, base + pos a multiple of C, cut into steps: `step` rows
  * of `group` batch rows, whole chunks or a part of one. Rows of a cut count from base. */
 typedef struct Cut {
@@ -59,6 +76,20 @@ static inline void tile_fetch(const float *p, int64_t ld, int rows)
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < NR; j += 16)
             __builtin_prefetch(p + i * ld + j, 1);
+}
+
+/* A sequence shorter than a chunk is a chunk: scratch is by the size of a chunk. */
+static inline Chunks chunks_clipped(const Chunks *a)
+{
+    Chunks c = *a;
+    c.chunk = (int)min64(a->chunk, a->len);
+    return c;
+}
+
+/* Multiply-adds of `rows` positions of every batch row, roughly. */
+static inline int64_t chunks_work(const Chunks *a, int64_t rows)
+{
+    return a->batch * rows * (min64(rows, a->chunk) + a->s) * a->e;
 }
 
 /* Row distance of the left factor. */

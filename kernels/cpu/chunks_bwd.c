@@ -61,7 +61,7 @@ static void all_passes(const Back *k)
     bool linear = a->lin_scale != 0.0 && (k->chunks > 1 || !a->causal);
     bool local = a->dqq != NULL || a->dkq != NULL || a->dv != NULL;
     reverse.reverse = true;
-#pragma omp parallel if (a->batch * a->len * (a->chunk + a->s) > PARALLEL_FROM)
+#pragma omp parallel if (chunks_work(a, a->len) > PARALLEL_FROM)
     for (int64_t b0 = 0; b0 < a->batch; b0 += k->most.rows) {
         pass(k, &forward, linear && a->dql != NULL, local, b0);
         if (linear && (a->dkl != NULL || a->dv != NULL))
@@ -69,14 +69,11 @@ static void all_passes(const Back *k)
     }
 }
 
-Status CPU(chunks_bwd)(Dev *d, const Chunks *a)
+static Status whole(Dev *d, const Chunks *a)
 {
     void *scratch;
     size_t local, scan;
     Back k = {.a = a, .most = grouping(a), .chunks = ceil_div(a->len, a->chunk)};
-    CHECK(a->pos == 0 && a->sum == NULL);
-    if (a->len == 0 || a->batch == 0)
-        return ST_OK;
     CPU(chunks_local)(a, &k.most, NULL, &local);
     CPU(chunks_scan)(a, &k.most, NULL, &scan);
     TRY(dev_scratch(d, (local + scan) * sizeof(float), &scratch));
@@ -84,4 +81,13 @@ Status CPU(chunks_bwd)(Dev *d, const Chunks *a)
     k.scan = CPU(chunks_scan)(a, &k.most, (float *)scratch + local, &scan);
     all_passes(&k);
     return ST_OK;
+}
+
+Status CPU(chunks_bwd)(Dev *d, const Chunks *a)
+{
+    CHECK(a->pos == 0 && a->sum == NULL);
+    if (a->len == 0 || a->batch == 0)
+        return ST_OK;
+    Chunks one = chunks_clipped(a);
+    return whole(d, &one);
 }

@@ -43,10 +43,10 @@ static void pack_keys(const Run *r, const Step *at)
             for (int j = 0; j < a->chunk; j += KEY_BLOCK) {
                 Span s = CPU(cut_span)(&r->cut, at, b, q);
                 if (s.first == 0 && j < s.keys) /* else packed by an earlier step */
-                    CPU(pack_cols)
-                    (NR, a->s, min_int(KEY_BLOCK, s.keys - j),
-                     (const float *)a->kq + (s.start + j) * a->s, a->s, (float)a->local_scale,
-                     r->keys + (size_t)s.slot * chunks_keys(a) + (int64_t)j * a->s);
+                    pack_cols(NR, a->s, min_int(KEY_BLOCK, s.keys - j),
+                              (const float *)a->kq + (s.start + j) * a->s, a->s,
+                              (float)a->local_scale,
+                              r->keys + (size_t)s.slot * chunks_keys(a) + (int64_t)j * a->s);
             }
 }
 
@@ -58,10 +58,11 @@ static void make_scores(const Run *r, const Step *at)
         for (int q = 0; q < at->spans; q++)
             for (int i = 0; i < rows; i += QUERY_BLOCK) {
                 Span s = CPU(cut_span)(&r->cut, at, b, q);
+                float *left = r->left + s.at * chunks_left(r->a);
+                const float *keys = r->keys + (size_t)s.slot * chunks_keys(r->a);
+                int end = min_int(i + QUERY_BLOCK, s.n);
                 if (i < s.n)
-                    CPU(chunks_scores)
-                    (r->a, &s, r->keys + (size_t)s.slot * chunks_keys(r->a), i,
-                     min_int(i + QUERY_BLOCK, s.n), r->left + s.at * chunks_left(r->a));
+                    CPU(chunks_scores)(r->a, &s, keys, i, end, left);
             }
 }
 
@@ -70,9 +71,8 @@ static void advance(const Run *r, const Span *s, int j, const float *right, floa
 {
     const Chunks *a = r->a;
     TileB v = {right + (int64_t)a->s * NR, NR, 0};
-    CPU(tile_mm)
-    (a->s, min_int(NR, a->e - j), s->keys, a_cols((const float *)a->kl + s->start * a->s, a->s), v,
-     m, NR, TILE_ADD);
+    tile_mm(a->s, min_int(NR, a->e - j), s->keys,
+            a_cols((const float *)a->kl + s->start * a->s, a->s), v, m, NR, TILE_ADD);
 }
 
 /* Columns [j0,j1) of batch row b through the chunks of the step. */
@@ -91,7 +91,8 @@ static void walk(const Run *r, const Step *at, int64_t b, int j0, int j1)
             float *m = state + (int64_t)j * a->s;
             if (s.c != 0.0f)
                 memcpy(right, m, (size_t)a->s * NR * sizeof *m);
-            CPU(chunks_out)(a, &s, left, v, j, right, j + NR < j1 ? v + j + NR : next);
+            const float *ahead = j + NR < j1 ? v + j + NR : next;
+            CPU(chunks_out)(a, &s, left, v, j, right, ahead);
             if (done)
                 advance(r, &s, j, right, m);
         }
@@ -117,10 +118,9 @@ static void total(const Run *r, int64_t b, int j, int n, float *m)
     for (int64_t t = 0; t < valid; t += at_once) {
         int64_t row = b * a->len + t;
         int k = (int)min64(at_once, valid - t);
-        CPU(pack_rows)(NR, k, n, (const float *)a->v + row * a->e + j, a->e, 1.0f, right);
-        CPU(tile_mm)
-        (a->s, n, k, a_cols((const float *)a->kl + row * a->s, a->s), (TileB){right, NR, 0}, m, NR,
-         TILE_ADD);
+        pack_rows(NR, k, n, (const float *)a->v + row * a->e + j, a->e, 1.0f, right);
+        tile_mm(a->s, n, k, a_cols((const float *)a->kl + row * a->s, a->s), (TileB){right, NR, 0},
+                m, NR, TILE_ADD);
     }
 }
 
@@ -134,8 +134,7 @@ static void begin_state(const Run *r, int64_t b0, int64_t b1)
             float *m = r->state + (size_t)(b - b0) * chunks_state(a) + (int64_t)j * a->s;
             int n = min_int(NR, a->e - j);
             if (a->sum != NULL)
-                CPU(pack_rows)
-                (NR, a->s, n, (const float *)a->sum + b * a->s * a->e + j, a->e, 1.0f, m);
+                pack_rows(NR, a->s, n, (const float *)a->sum + b * a->s * a->e + j, a->e, 1.0f, m);
             else
                 memset(m, 0, (size_t)a->s * NR * sizeof *m);
             if (!a->causal)
@@ -160,7 +159,7 @@ Status CPU(chunks_run)(Dev *d, const Chunks *a, int64_t base, int64_t len)
 {
     Run run = {.a = a, .cut = CPU(cut_of)(a, base, len, chunks_left(a))}, *r = &run;
     TRY(run_init(d, r));
-#pragma omp parallel if (a->batch * len * (a->chunk + a->s) > PARALLEL_FROM)
+#pragma omp parallel if (chunks_work(a, len) > PARALLEL_FROM)
     for (int64_t b0 = 0; b0 < a->batch; b0 += r->cut.group) {
         int64_t b1 = min64(b0 + r->cut.group, a->batch);
         begin_state(r, b0, b1);
@@ -184,5 +183,6 @@ Status CPU(chunks_fwd)(Dev *d, const Chunks *a)
     if (a->sum != NULL)
         return CPU(chunks_resume)(d, a);
     CHECK(a->pos == 0);
-    return CPU(chunks_run)(d, a, 0, a->len);
+    Chunks one = chunks_clipped(a);
+    return CPU(chunks_run)(d, &one, 0, a->len);
 }

@@ -55,12 +55,10 @@ static void pack_transposed(const Local *l, const Step *at)
                 int n = min_int(KEY_BLOCK, s.keys - j);
                 if (s.first != 0 || n <= 0)
                     continue;
-                CPU(pack_cols)
-                (NR, a->s, n, (const float *)a->kq + (s.start + j) * a->s, a->s,
-                 (float)a->local_scale, keys_of(l, &s) + (int64_t)j * a->s);
-                CPU(pack_cols)
-                (NR, a->e, n, (const float *)a->v + (s.start + j) * a->e, a->e, 1.0f,
-                 values_of(l, &s) + (int64_t)j * a->e);
+                pack_cols(NR, a->s, n, (const float *)a->kq + (s.start + j) * a->s, a->s,
+                          (float)a->local_scale, keys_of(l, &s) + (int64_t)j * a->s);
+                pack_cols(NR, a->e, n, (const float *)a->v + (s.start + j) * a->e, a->e, 1.0f,
+                          values_of(l, &s) + (int64_t)j * a->e);
             }
 }
 
@@ -74,13 +72,11 @@ static void pack_plain(const Local *l, const Step *at)
             for (int j = 0; j < a->s; j += NR) {
                 Span s = CPU(cut_span)(&l->cut, at, b, q);
                 int n = min_int(NR, a->s - j);
-                CPU(pack_rows)
-                (NR, s.n, n, (const float *)a->qq + s.row * a->s + j, a->s, 1.0f,
-                 side(l, l->qrow, &s) + (int64_t)j * s.n);
+                pack_rows(NR, s.n, n, (const float *)a->qq + s.row * a->s + j, a->s, 1.0f,
+                          side(l, l->qrow, &s) + (int64_t)j * s.n);
                 if (s.first == 0)
-                    CPU(pack_rows)
-                    (NR, s.keys, n, (const float *)a->kq + s.start * a->s + j, a->s, 1.0f,
-                     side(l, l->krow, &s) + (int64_t)j * s.keys);
+                    pack_rows(NR, s.keys, n, (const float *)a->kq + s.start * a->s + j, a->s, 1.0f,
+                              side(l, l->krow, &s) + (int64_t)j * s.keys);
             }
 }
 
@@ -109,10 +105,9 @@ static void pull_scores(const Local *l, const Span *s, int64_t row, int rows, in
         int k = min_int(DEPTH_BLOCK, a->e - e);
         for (int64_t r = 0; r < rows; r++)
             row_scale(left + r * DEPTH_LD, d_o + r * a->e + e, k, 1.0f);
-        CPU(tile_mm)
-        (rows, keys, k, a_rows(left, DEPTH_LD),
-         (TileB){v + (int64_t)e * NR, NR, (int64_t)a->e * NR}, g, l->ld,
-         e == 0 ? TILE_SET : TILE_ADD);
+        tile_mm(rows, keys, k, a_rows(left, DEPTH_LD),
+                (TileB){v + (int64_t)e * NR, NR, (int64_t)a->e * NR}, g, l->ld,
+                e == 0 ? TILE_SET : TILE_ADD);
     }
 }
 
@@ -125,17 +120,15 @@ static void rows_bwd(const Local *l, const Span *s, int i0, int i1)
     int64_t row = s->row + i0;
     float *p = l->p + (s->at + i0) * l->ld, *g = l->g + (s->at + i0) * l->ld;
     float post = (float)a->local_post, slope = (float)(2.0 * a->local_post * a->local_scale);
-    CPU(tile_mm)
-    (i1 - i0, see, a->s, a_rows((const float *)a->qq + row * a->s, a->s),
-     b_packed(keys_of(l, s), a->s), p, l->ld, TILE_SET);
+    tile_mm(i1 - i0, see, a->s, a_rows((const float *)a->qq + row * a->s, a->s),
+            b_packed(keys_of(l, s), a->s), p, l->ld, TILE_SET);
     pull_scores(l, s, row, i1 - i0, see, g);
     for (int i = i0; i < i1; i++)
         slopes(p + (i - i0) * l->ld, g + (i - i0) * l->ld, span_sees(a, s, s->first + i + 1),
                a->causal ? fill : see, post, slope);
     if (a->dqq != NULL)
-        CPU(tile_mm)
-        (i1 - i0, a->s, see, a_rows(g, l->ld), b_packed(side(l, l->krow, s), s->keys),
-         (float *)a->dqq + row * a->s, a->s, TILE_ADD);
+        tile_mm(i1 - i0, a->s, see, a_rows(g, l->ld), b_packed(side(l, l->krow, s), s->keys),
+                (float *)a->dqq + row * a->s, a->s, TILE_ADD);
 }
 
 static void query_rows(const Local *l, const Step *at)
@@ -161,9 +154,9 @@ static void keys_bwd(const Local *l, const Span *s, const float *x, const float 
         int i = l->a->causal ? max_int(0, j - s->first) : 0;
         tile_fetch(out + (j + MR) * ld, ld, min_int(MR, j1 - j - MR));
         if (i < s->n)
-            CPU(tile_mm)
-            (min_int(MR, j1 - j), n, s->n - i, a_cols(x + i * l->ld + j, l->ld),
-             (TileB){right + (int64_t)i * NR, NR, (int64_t)s->n * NR}, out + j * ld, ld, TILE_ADD);
+            tile_mm(min_int(MR, j1 - j), n, s->n - i, a_cols(x + i * l->ld + j, l->ld),
+                    (TileB){right + (int64_t)i * NR, NR, (int64_t)s->n * NR}, out + j * ld, ld,
+                    TILE_ADD);
     }
 }
 
@@ -191,8 +184,7 @@ static void value_columns(const Local *l, const Step *at)
                 Span s = CPU(cut_span)(&l->cut, at, b, q);
                 float *d_o = work_of(l); /* (s.n,NR) */
                 int j = p * NR, n = min_int(NR, a->e - j);
-                CPU(pack_rows)
-                (NR, s.n, n, (const float *)a->d_o + s.row * a->e + j, a->e, 1.0f, d_o);
+                pack_rows(NR, s.n, n, (const float *)a->d_o + s.row * a->e + j, a->e, 1.0f, d_o);
                 keys_bwd(l, &s, l->p, d_o, 0, s.keys, n, (float *)a->dv + s.start * a->e + j, a->e);
             }
 }

@@ -85,9 +85,8 @@ static void pack_right(const Scan *c, const Group *g)
     for (int64_t b = g->b0; b < g->b1; b++)
         for (int64_t k = 0; k < g->c1 - g->c0; k++) {
             Part p = part_of(a, b, visited(c, g, k));
-            CPU(pack_rows)
-            (NR, depth_of(c, &p), a->s, x + p.row * a->s, a->s, c->reverse ? p.c : 1.0f,
-             right_of(c, g, b, k));
+            pack_rows(NR, depth_of(c, &p), a->s, x + p.row * a->s, a->s, c->reverse ? p.c : 1.0f,
+                      right_of(c, g, b, k));
         }
 }
 
@@ -101,12 +100,11 @@ static void add_chunk(const Scan *c, const Part *p, const float *right, int e0, 
     int depth = depth_of(c, p);
     for (int r = 0; r < depth; r += DEPTH_BLOCK) {
         int k = min_int(DEPTH_BLOCK, depth - r);
-        CPU(pack_rows)(MR, k, e1 - e0, x + (int64_t)r * a->e, a->e, 1.0f, left);
+        pack_rows(MR, k, e1 - e0, x + (int64_t)r * a->e, a->e, 1.0f, left);
         for (int j = 0; j < a->s; j += NR) {
             TileB b = {right + (int64_t)j * depth + (int64_t)r * NR, NR, 0};
-            CPU(tile_mm)
-            (e1 - e0, min_int(NR, a->s - j), k, a_packed(left, k), b,
-             state + (int64_t)j * a->e + (int64_t)e0 * NR, NR, TILE_ADD);
+            tile_mm(e1 - e0, min_int(NR, a->s - j), k, a_packed(left, k), b,
+                    state + (int64_t)j * a->e + (int64_t)e0 * NR, NR, TILE_ADD);
         }
     }
 }
@@ -158,8 +156,8 @@ static void apply_rows(const Scan *c, const Part *p, const float *state, int r0,
         TileB b = {state + (int64_t)e * NR, NR, (int64_t)a->e * NR};
         for (int64_t r = 0; r < r1 - r0; r++)
             row_scale(left + r * DEPTH_LD, x + r * a->e + e, k, c->reverse ? 1.0f : p->c);
-        CPU(tile_mm)
-        (r1 - r0, a->s, k, a_rows(left, DEPTH_LD), b, out + (p->row + r0) * a->s, a->s, TILE_ADD);
+        tile_mm(r1 - r0, a->s, k, a_rows(left, DEPTH_LD), b, out + (p->row + r0) * a->s, a->s,
+                TILE_ADD);
     }
 }
 
@@ -184,17 +182,15 @@ static void apply_columns(const Scan *c, const Part *p, const float *state, int 
     float *d = work_of(c); /* (S,NR) */
     int n = min_int(NR, a->e - j);
     for (int s = 0; s < a->s; s += NR)
-        CPU(pack_cols)
-        (NR, min_int(NR, a->s - s), n, state + (int64_t)s * a->e + (int64_t)j * NR, NR, 1.0f,
-         d + (int64_t)s * NR);
+        pack_cols(NR, min_int(NR, a->s - s), n, state + (int64_t)s * a->e + (int64_t)j * NR, NR,
+                  1.0f, d + (int64_t)s * NR);
     const float *kl = (const float *)a->kl + p->row * a->s;
     float *dv = (float *)a->dv + p->row * a->e + j;
     for (int64_t r = 0; r < p->keys; r += MR) {
         int left = p->keys - (int)r;
         tile_fetch(dv + (r + MR) * a->e, a->e, min_int(MR, left - MR));
-        CPU(tile_mm)
-        (min_int(MR, left), n, a->s, a_rows(kl + r * a->s, a->s), (TileB){d, NR, 0}, dv + r * a->e,
-         a->e, TILE_ADD);
+        tile_mm(min_int(MR, left), n, a->s, a_rows(kl + r * a->s, a->s), (TileB){d, NR, 0},
+                dv + r * a->e, a->e, TILE_ADD);
     }
 }
 

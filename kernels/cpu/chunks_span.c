@@ -64,9 +64,8 @@ void CPU(chunks_scores)(const Chunks *a, const Span *s, const float *kpack, int 
     int64_t ld = chunks_left(a);
     const float *qq = (const float *)a->qq + s->row * a->s;
     const float *ql = (const float *)a->ql + s->row * a->s;
-    CPU(tile_mm)
-    (i1 - i0, span_sees(a, s, s->first + i1), a->s, a_rows(qq + (int64_t)i0 * a->s, a->s),
-     b_packed(kpack, a->s), left + i0 * ld + a->s, ld, TILE_SET);
+    tile_mm(i1 - i0, span_sees(a, s, s->first + i1), a->s, a_rows(qq + (int64_t)i0 * a->s, a->s),
+            b_packed(kpack, a->s), left + i0 * ld + a->s, ld, TILE_SET);
     for (int i = i0; i < i1; i++) {
         int tile_end = min_int(i / MR * MR + MR, s->n); /* chunks_out reads MR rows as one */
         relu2(left + i * ld + a->s, span_sees(a, s, s->first + i + 1),
@@ -84,15 +83,14 @@ void CPU(chunks_out)(const Chunks *a, const Span *s, const float *left, const fl
     int skip = s->c == 0.0f ? a->s : 0; /* without M, ql is not in the left factor either */
     float *o = (float *)a->o + s->row * a->e + j;
     TileB b = {right + (int64_t)skip * NR, NR, 0};
-    CPU(pack_rows)
-    (NR, span_sees(a, s, s->first + s->n), n, v + j, a->e, 1.0f, right + (int64_t)a->s * NR);
+    pack_rows(NR, span_sees(a, s, s->first + s->n), n, v + j, a->e, 1.0f,
+              right + (int64_t)a->s * NR);
     for (int i = 0; i < s->n; i += MR) {
         int rows = min_int(MR, s->n - i);
         tile_fetch(o + (int64_t)i * a->e, a->e, rows);
         if (ahead != NULL)
             tile_fetch(ahead + (int64_t)i * a->e, a->e, rows);
-        CPU(tile_mm)
-        (rows, n, a->s - skip + span_sees(a, s, s->first + i + rows),
-         a_rows(left + i * ld + skip, ld), b, o + (int64_t)i * a->e, a->e, TILE_SET);
+        tile_mm(rows, n, a->s - skip + span_sees(a, s, s->first + i + rows),
+                a_rows(left + i * ld + skip, ld), b, o + (int64_t)i * a->e, a->e, TILE_SET);
     }
 }

@@ -6,8 +6,7 @@
 #include <omp.h>
 #include <string.h>
 
-/* Rows [row, row + n) of the call, which all belong to one chunk: its positions [first, first + n).
- */
+/* Rows [row, row + n) of the call: positions [first, first + n) of one chunk. */
 typedef struct Open {
     const Chunks *a;
     int64_t row, chunk_at; /* absolute position of the chunk's first row */
@@ -54,9 +53,8 @@ static void gather(const Open *r, const Span *s, int64_t b, int j, const float *
     int n = min_int(NR, a->e - j), valid = keys_from(a, b, r->chunk_at + r->first, r->n);
     float *part = (float *)a->part + b * a->s * a->e + j;
     float *sum = (float *)a->sum + b * a->s * a->e + j;
-    CPU(tile_mm)
-    (a->s, n, valid, a_cols((const float *)a->kl + s->row * a->s, a->s),
-     (TileB){right + (int64_t)(a->s + s->first) * NR, NR, 0}, part, a->e, TILE_ADD);
+    tile_mm(a->s, n, valid, a_cols((const float *)a->kl + s->row * a->s, a->s),
+            (TileB){right + (int64_t)(a->s + s->first) * NR, NR, 0}, part, a->e, TILE_ADD);
     for (int p = 0; closes(r) && p < a->s; p++) {
         row_add(sum + (int64_t)p * a->e, part + (int64_t)p * a->e, n);
         memset(part + (int64_t)p * a->e, 0, (size_t)n * sizeof *part);
@@ -69,20 +67,18 @@ static void panel(const Open *r, int64_t b, int j)
     Span s = span_of(r, b);
     float *right = r->right + (size_t)omp_get_thread_num() * (size_t)(a->s + a->chunk) * NR;
     if (s.c != 0.0f)
-        CPU(pack_rows)
-        (NR, a->s, min_int(NR, a->e - j), (const float *)a->sum + b * a->s * a->e + j, a->e, 1.0f,
-         right);
-    CPU(chunks_out)
-    (a, &s, r->left + s.at * chunks_left(a), (const float *)a->vals + b * a->chunk * a->e, j, right,
-     NULL);
+        pack_rows(NR, a->s, min_int(NR, a->e - j), (const float *)a->sum + b * a->s * a->e + j,
+                  a->e, 1.0f, right);
+    const float *left = r->left + s.at * chunks_left(a);
+    const float *vals = (const float *)a->vals + b * a->chunk * a->e;
+    CPU(chunks_out)(a, &s, left, vals, j, right, NULL);
     gather(r, &s, b, j, right);
 }
 
 static void block(const Open *r)
 {
     const Chunks *a = r->a;
-    int64_t work = a->batch * (r->n + a->s) * (r->first + r->n + a->s);
-#pragma omp parallel if (work > PARALLEL_FROM)
+#pragma omp parallel if (chunks_work(a, r->n) > PARALLEL_FROM)
     {
 #pragma omp for
         for (int64_t b = 0; b < a->batch; b++)
@@ -92,19 +88,18 @@ static void block(const Open *r)
             for (int j = 0; j < r->first + r->n; j += KEY_BLOCK) {
                 Span s = span_of(r, b);
                 if (j < s.keys)
-                    CPU(pack_cols)
-                    (NR, a->s, min_int(KEY_BLOCK, s.keys - j),
-                     (const float *)a->keys + (b * a->chunk + j) * a->s, a->s,
-                     (float)a->local_scale,
-                     r->keys + (size_t)b * chunks_keys(a) + (int64_t)j * a->s);
+                    pack_cols(NR, a->s, min_int(KEY_BLOCK, s.keys - j),
+                              (const float *)a->keys + (b * a->chunk + j) * a->s, a->s,
+                              (float)a->local_scale,
+                              r->keys + (size_t)b * chunks_keys(a) + (int64_t)j * a->s);
             }
 #pragma omp for collapse(2)
         for (int64_t b = 0; b < a->batch; b++)
             for (int i = 0; i < r->n; i += QUERY_BLOCK) {
                 Span s = span_of(r, b);
-                CPU(chunks_scores)
-                (a, &s, r->keys + (size_t)b * chunks_keys(a), i, min_int(i + QUERY_BLOCK, r->n),
-                 r->left + s.at * chunks_left(a));
+                const float *keys = r->keys + (size_t)b * chunks_keys(a);
+                float *left = r->left + s.at * chunks_left(a);
+                CPU(chunks_scores)(a, &s, keys, i, min_int(i + QUERY_BLOCK, r->n), left);
             }
 #pragma omp for collapse(2)
         for (int64_t b = 0; b < a->batch; b++)
@@ -113,8 +108,7 @@ static void block(const Open *r)
     }
 }
 
-/* n rows of one chunk, from `row` of the call on. */
-static Status open_rows(Dev *d, const Chunks *a, int64_t row, int64_t n)
+static Status open_piece(Dev *d, const Chunks *a, int64_t row, int64_t n)
 {
     int64_t first = (a->pos + row) % a->chunk;
     Open r = {a, row, a->pos + row - first, (int)first, (int)n, NULL, NULL, NULL};
@@ -122,13 +116,20 @@ static Status open_rows(Dev *d, const Chunks *a, int64_t row, int64_t n)
     size_t keys = (size_t)a->batch * chunks_keys(a);
     size_t right = (size_t)omp_get_max_threads() * (size_t)(a->s + a->chunk) * NR;
     void *scratch;
-    if (n == 0)
-        return ST_OK;
     TRY(dev_scratch(d, (left + keys + right) * sizeof(float), &scratch));
     r.left = scratch;
     r.keys = r.left + left;
     r.right = r.keys + keys;
     block(&r);
+    return ST_OK;
+}
+
+/* n rows of one chunk, from `row` of the call on, as many at once as scratch has room for. */
+static Status open_rows(Dev *d, const Chunks *a, int64_t row, int64_t n)
+{
+    int64_t fit = max64(STEP_ROWS_MIN, STEP_FLOATS / (a->batch * chunks_left(a)));
+    for (int64_t i = 0; i < n; i += fit)
+        TRY(open_piece(d, a, row + i, min64(fit, n - i)));
     return ST_OK;
 }
 

@@ -37,7 +37,7 @@ Status CPU(copy)(Dev *d, const Copy *copy)
     (void)d;
     Copy a = joined(*copy);
     int64_t rows = a.batch * a.rows, pieces = ceil_div(a.width, PIECE);
-#pragma omp parallel for collapse(2) schedule(static) if (rows * a.width > SMALL)
+#pragma omp parallel for collapse(2) schedule(static) if (rows * a.width > PARALLEL_FROM)
     for (int64_t r = 0; r < rows; r++)
         for (int64_t p = 0; p < pieces; p++)
             piece(&a, r, p * PIECE);
@@ -49,7 +49,7 @@ Status CPU(add)(Dev *d, int64_t n, const void *a, const void *b, void *y)
     (void)d;
     const float *left = a, *right = b;
     float *sum = y;
-#pragma omp parallel for schedule(static) if (n > SMALL)
+#pragma omp parallel for schedule(static) if (n > PARALLEL_FROM)
     for (int64_t i = 0; i < n; i += VW)
         vput(sum + i, vget(left + i, n - i) + vget(right + i, n - i), n - i);
     return ST_OK;
@@ -60,7 +60,7 @@ Status CPU(fill)(Dev *d, int64_t n, double value, void *y)
     (void)d;
     vf x = vset((float)value);
     float *to = y;
-#pragma omp parallel for schedule(static) if (n > SMALL)
+#pragma omp parallel for schedule(static) if (n > PARALLEL_FROM)
     for (int64_t i = 0; i < n; i += VW)
         vput(to + i, x, n - i);
     return ST_OK;

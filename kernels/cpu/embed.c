@@ -12,7 +12,7 @@ Status CPU(embed_fwd)(Dev *d, const Embed *a)
 {
     (void)d;
     int64_t n = a->width;
-#pragma omp parallel for schedule(static) if (a->rows * n > SMALL)
+#pragma omp parallel for schedule(static) if (a->rows * n > PARALLEL_FROM)
     for (int64_t r = 0; r < a->rows; r++) {
         CHECK(a->ids[r] >= 0 && a->ids[r] < a->vocab);
         memcpy((float *)a->y + r * n, (const float *)a->table + a->ids[r] * n,
@@ -27,7 +27,7 @@ Status CPU(embed_bwd)(Dev *d, const Embed *a)
     int64_t n = a->width;
     if (a->dtable == NULL)
         return ST_OK;
-#pragma omp parallel for schedule(static) if (a->rows * n > SMALL)
+#pragma omp parallel for schedule(static) if (a->rows * n > PARALLEL_FROM)
     for (int64_t c = 0; c < n; c += COLUMNS) {
         int64_t width = min64(COLUMNS, n - c);
         for (int64_t r = 0; r < a->rows; r++) {

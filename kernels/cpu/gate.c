@@ -101,7 +101,7 @@ Status CPU(gate_fwd)(Dev *d, const Gate *g)
 {
     (void)d;
     const float *b = g->b;
-#pragma omp parallel for schedule(static) if (g->n > SMALL)
+#pragma omp parallel for schedule(static) if (g->n > PARALLEL_FROM)
     for (int64_t i = 0; i < g->n; i += BLOCK)
         fwd_block(g->act, min64(BLOCK, g->n - i), (const float *)g->a + i, b != NULL ? b + i : NULL,
                   (float *)g->y + i);
@@ -156,7 +156,7 @@ Status CPU(gate_bwd)(Dev *d, const Gate *g)
     (void)d;
     CHECK(g->b != NULL || g->db == NULL);
     Pull all = {g->a, g->b, g->dy, g->da, g->db};
-#pragma omp parallel for schedule(static) if (g->n > SMALL)
+#pragma omp parallel for schedule(static) if (g->n > PARALLEL_FROM)
     for (int64_t i = 0; i < g->n; i += BLOCK) {
         Pull p = {all.a + i, all.b != NULL ? all.b + i : NULL, all.dy + i,
                   all.da != NULL ? all.da + i : NULL, all.db != NULL ? all.db + i : NULL};

@@ -6,6 +6,7 @@
 #include "kernels/kernels.h"
 
 #include <omp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -35,16 +36,19 @@ static const struct Isa {
     bool (*here)(void);
 } isas[] = {{&kernels_avx512, has_avx512}, {&kernels_avx2, has_avx2}, {&kernels_base, has_base}};
 
+/* The named instruction set, or without a name the best one. */
 static Status pick(const char *name, const Kernels **out)
 {
     char here[64] = "";
+    int used = 0;
     *out = NULL;
     for (int i = COUNT(isas) - 1; i >= 0; i--) {
+        const char *isa = isas[i].kernels->isa;
         if (!isas[i].here())
             continue;
-        strcat(here, here[0] != '\0' ? ", " : "");
-        strcat(here, isas[i].kernels->isa);
-        if (name == NULL || strcmp(name, isas[i].kernels->isa) == 0)
+        used +=
+            snprintf(here + used, sizeof here - (size_t)used, "%s%s", used > 0 ? ", " : "", isa);
+        if (name == NULL || strcmp(name, isa) == 0)
             *out = isas[i].kernels;
     }
     if (*out == NULL)

@@ -52,7 +52,7 @@ Status CPU(norm_fwd)(Dev *d, const Norm *a)
     (void)d;
     CHECK(a->kind != NORM_NONE);
     float *stats = a->stats;
-#pragma omp parallel for schedule(static) if (a->rows * a->width > SMALL)
+#pragma omp parallel for schedule(static) if (a->rows * a->width > PARALLEL_FROM)
     for (int64_t r = 0; r < a->rows; r++) {
         const float *x = (const float *)a->x + r * a->width;
         Stats s = stats_of(a, x);
@@ -132,7 +132,7 @@ Status CPU(norm_bwd)(Dev *d, const Norm *a)
     CHECK(a->kind != NORM_NONE);
     TRY(dev_scratch(d, (size_t)slabs.n * (size_t)stride * sizeof(float), &scratch));
     float *part = scratch;
-#pragma omp parallel for schedule(static) if (a->rows * a->width > SMALL)
+#pragma omp parallel for schedule(static) if (a->rows * a->width > PARALLEL_FROM)
     for (int i = 0; i < slabs.n; i++)
         slab_bwd(a, slab_begin(&slabs, i), slab_end(&slabs, i), part + i * stride);
     if (a->dgain != NULL)

@@ -40,7 +40,7 @@ static double total(int64_t n, const float *x, bool squares)
 {
     double part[SLABS_MAX], sum = 0.0;
     Slabs slabs = slabs_of(ceil_div(n, RUN));
-#pragma omp parallel for schedule(static) if (n > SMALL)
+#pragma omp parallel for schedule(static) if (n > PARALLEL_FROM)
     for (int i = 0; i < slabs.n; i++) {
         int64_t at = slab_begin(&slabs, i) * RUN;
         part[i] = run_sum(x + at, min64(n, slab_end(&slabs, i) * RUN) - at, squares);
@@ -71,7 +71,7 @@ Status CPU(colsum)(Dev *d, int64_t rows, int64_t width, const void *x, void *y)
     size_t bytes = (size_t)slabs.n * (size_t)width * sizeof(float);
     TRY(dev_scratch(d, bytes, &scratch));
     float *part = scratch;
-#pragma omp parallel for schedule(static) if (rows * width > SMALL)
+#pragma omp parallel for schedule(static) if (rows * width > PARALLEL_FROM)
     for (int i = 0; i < slabs.n; i++) {
         float *sums = part + i * width;
         memset(sums, 0, (size_t)width * sizeof *sums);

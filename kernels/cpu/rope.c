@@ -139,7 +139,7 @@ Status CPU(rope)(Dev *d, const Rope *a)
     if (a->rot > 2 * PAIRS_MAX)
         return FAIL(ST_UNSUPPORTED, "rope turns %d columns of a head, at most %d", a->rot,
                     2 * PAIRS_MAX);
-#pragma omp parallel for collapse(2) schedule(static) if (a->rows * a->heads * a->d > SMALL)
+#pragma omp parallel for collapse(2) schedule(static) if (a->rows * a->heads * a->d > PARALLEL_FROM)
     for (int64_t row0 = 0; row0 < a->rows; row0 += a->len)
         for (int64_t i = 0; i < a->len; i += POSITIONS)
             turn_rows(a, row0, i, min64(i + POSITIONS, a->len));

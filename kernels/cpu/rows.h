@@ -6,9 +6,6 @@
 #include "kernels/base.h"
 #include "kernels/cpu/vec.h"
 
-/* Below so many numbers a parallel region costs more than it brings. */
-enum { SMALL = 16384 };
-
 /* Up to VW numbers at p, of which n (any count > 0) are left: zeros behind them. */
 static inline vf vget(const float *p, int64_t n)
 {

@@ -26,7 +26,7 @@ Status CPU(xent_fwd)(Dev *d, const Xent *a)
 {
     (void)d;
     float *nll = a->nll;
-#pragma omp parallel for schedule(static) if (a->rows * a->vocab > SMALL)
+#pragma omp parallel for schedule(static) if (a->rows * a->vocab > PARALLEL_FROM)
     for (int64_t r = 0; r < a->rows; r++) {
         int32_t target = a->target[r];
         CHECK(target < a->vocab);
@@ -58,7 +58,7 @@ Status CPU(xent_bwd)(Dev *d, const Xent *a)
     if (a->dlogits == NULL)
         return ST_OK;
     float weight = (float)(a->weight * (double)*(const float *)a->dloss);
-#pragma omp parallel for schedule(static) if (a->rows * a->vocab > SMALL)
+#pragma omp parallel for schedule(static) if (a->rows * a->vocab > PARALLEL_FROM)
     for (int64_t r = 0; r < a->rows; r++) {
         int32_t target = a->target[r];
         CHECK(target < a->vocab);

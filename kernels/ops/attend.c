@@ -50,7 +50,9 @@ static Attn attn_of(const Call *c)
                   .k_batch = c->in[K]->dim[1] * q_row,
                   .v_batch = c->in[V]->dim[1] * v_row,
                   .o = call_ptr(c->out[0]),
-                  .lse = c->n_out > 1 ? call_ptr(c->out[1]) : NULL};
+                  .lse =
+                      o.kind == ATTN_SOFTMAX && c->n_out > 1 + o.naive ? call_ptr(c->out[1]) : NULL,
+                  .matrix = o.naive ? call_ptr(c->out[c->n_out - 1]) : NULL};
 }
 
 static Status attend_forward(const Call *c)
@@ -68,7 +70,13 @@ static Status attend_backward(const Call *c)
     a.dk = call_grad(c, K);
     a.dv_ = call_grad(c, V);
     TRY(call_needs(c, c->k->attn_bwd != NULL, "attn_bwd"));
-    return c->k->attn_bwd(c->dev, &a);
+    Buf d_matrix = {0};
+    if (a.naive)
+        TRY(dev_alloc(c->dev, c->out[c->n_out - 1]->buf.size, MEM_ACT, &d_matrix));
+    a.d_matrix = d_matrix.ptr;
+    Status st = c->k->attn_bwd(c->dev, &a);
+    dev_free(c->dev, &d_matrix);
+    return st;
 }
 
 static Cost attend_cost(const Call *c)
@@ -99,6 +107,8 @@ Tensor *op_attend(Tape *t, Tensor *q, Tensor *k, Tensor *v, Tensor *lens, Attend
     call_out(&c, t, REAL, 3, (int64_t[]){b, n, tensor_width(v)});
     if (o.kind == ATTN_SOFTMAX && tape_has_grad(t))
         call_out_aside(&c, t, 3, (int64_t[]){b, o.heads, n});
+    if (o.naive)
+        call_out_aside(&c, t, 4, (int64_t[]){b, o.heads, n, o.k_len});
     return tape_run(t, &attend, &c);
 }
 
