@@ -18,11 +18,12 @@ static const ProfileGroup smoke[] = {
 /* The million tokens of flash_linear is what the whole program is about: it always runs. */
 static const ProfileGroup quick[] = {
     {"flash_linear", "layer", "prefill", "tiled", "1M", 120, true},
-    {"all", "layer", "fwd", "tiled,naive", "512..1M", 0, false},
-    {"all", "layer", "train", "tiled", "512..16k", 0, false},
-    {"all", "mix", "fwd", "tiled", "512..16k", 0, false},
-    {"all", "layer", "prefill", "tiled", "4k..1M", 0, false},
-    {"all", "layer", "decode", "tiled", "1k..1M", 0, false},
+    {"all", "layer", "fwd", "tiled", "512..1M", 0, false},
+    {"vanilla,gau", "layer", "fwd", "naive", "512..1M", 0, false},
+    {"all", "layer", "train", "tiled", "512..8k", 0, false},
+    {"all", "mix", "fwd", "tiled", "512,2k,8k", 0, false},
+    {"vanilla,flash_linear", "layer", "prefill", "tiled", "16k,64k,256k,1M", 0, false},
+    {"all", "layer", "decode", "tiled", "1k,4k,16k,64k,256k,1M", 0, false},
     {.variants = NULL},
 };
 
@@ -67,7 +68,7 @@ const Profile profile_table[] = {
         .segment = 4096,
         .time_limit = 15,
         .budget = 210,
-        .training = {.tokens = 3 << 18, .n = 256, .batch = 4, .time_limit = 150},
+        .training = {.tokens = 1 << 20, .n = 1024, .batch = 1, .time_limit = 150},
     },
     {
         .name = "full",

@@ -24,8 +24,9 @@ static Tensor *mix_alone(Rig *r, Input *in)
         parts.p[i] = in->t[i].rank > 0 ? &in->t[i] : NULL;
     if (m->choose != NULL)
         m->choose(r->m.tape, &call, &parts);
-    Tensor *y = m->mix(r->m.tape, &call, &parts);
-    return y;
+    /* The tensor is the tape's; nothing of it lives here. */
+    /* cppcheck-suppress returnDanglingLifetime */
+    return m->mix(r->m.tape, &call, &parts);
 }
 
 /* The mean loss where there are targets, else logits or activations. */

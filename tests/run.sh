@@ -5,6 +5,7 @@
 # Goes on after a failure. The last line is the sum: "N passed, N failed". A binary that crashes,
 # runs out of time, tests nothing or makes valgrind or a sanitizer complain is a failure too.
 set -u
+export GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-1000}" # idle threads soon sleep: the cores may be shared
 limit=$1
 wrapper=$2
 shift 2

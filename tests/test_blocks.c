@@ -275,6 +275,30 @@ Test(blocks, without_gradients_the_inside_is_freed)
     stack_close(&s);
 }
 
+/* What nobody wants a gradient of is recorded nowhere, and goes all the same. */
+static Tensor *with_constant(Tape *t, void *ctx, Tensor *x)
+{
+    Stack *s = ctx;
+    Tensor *c = op_act(t, ACT_SILU, &s->dy);
+    return op_gate(t, ACT_SILU, x, op_add(t, c, c));
+}
+
+Test(blocks, a_second_run_leaves_nothing)
+{
+    Stack s;
+    stack_open(&s, "ref", 1);
+    s.x.needs_grad = true;
+    tape_grad(s.t, true);
+    tape_strategy(s.t, TAPE_RECOMPUTE);
+    Tensor *y = &s.x;
+    for (int i = 0; i < DEPTH; i++)
+        y = tape_block(s.t, with_constant, &s, y);
+    must(tape_backward(s.t, y, &s.dy));
+    cr_expect_eq(dev_mem(s.d).live[MEM_ACT], s.x.grad.size);
+    cr_expect_leq(dev_mem(s.d).peak[MEM_ACT], (DEPTH + 6) * s.x.buf.size);
+    stack_close(&s);
+}
+
 /* tape_is_rerun tells the second run from the first. */
 static Tensor *note_rerun(Tape *t, void *ctx, Tensor *x)
 {

@@ -25,7 +25,7 @@ static Ended run_in(const Place *p, const char *args)
     for (const char *c = args; *c != '\0'; c++)
         snprintf(full + strlen(full), sizeof full - strlen(full), *c == '@' ? "%s" : "%.1s",
                  *c == '@' ? p->folder : c);
-    return program_run((Start){.args = full}, 20);
+    return program_run((Start){.args = full}, 60);
 }
 
 static int lines_of(const char *text)

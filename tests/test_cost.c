@@ -17,18 +17,25 @@ typedef struct Bill {
     int64_t n_ops, backend_later; /* asked of the backend by steps after the first */
 } Bill;
 
-static Bill training(const Variant *v, const char *backend, Strategy strategy)
+/* How a step is run. */
+typedef struct Way {
+    Strategy strategy;
+    bool naive;
+} Way;
+
+static Bill training(const Variant *v, const char *backend, Way way)
 {
     Dev *d;
     Model m;
     Tokens k;
     Bill out;
     ModelSpec spec = tiny_model(v);
+    spec.ctx.naive = way.naive;
     must(dev_open(&d, backend, 0, 0));
     must(model_init(&m, d, &spec));
     must(tokens_init(&k, d));
     must(model_moments(&m));
-    tape_strategy(m.tape, strategy);
+    tape_strategy(m.tape, way.strategy);
     must(tiny_backward(&m, &k, NULL));
     out.cost = tape_cost(m.tape);
     out.n_ops = tape_n_ops(m.tape);
@@ -57,12 +64,13 @@ static void expect_memory(const char *what, const Bill *got, const Bill *dry, si
     cr_expect_eq(got->mem.peak_counted - ids, ratio * (dry->mem.peak_counted - ids), "%s", what);
 }
 
-static void check_training(const Variant *v, Strategy strategy)
+static void check_training(const Variant *v, Way way)
 {
     char what[64];
-    Bill dry = training(v, "dry", strategy), cpu = training(v, "cpu", strategy);
-    Bill ref = training(v, "ref", strategy);
-    snprintf(what, sizeof what, "%s, %s", v->name, strategy == TAPE_STORE ? "store" : "recompute");
+    Bill dry = training(v, "dry", way), cpu = training(v, "cpu", way);
+    Bill ref = training(v, "ref", way);
+    snprintf(what, sizeof what, "%s, %s%s", v->name,
+             way.strategy == TAPE_STORE ? "store" : "recompute", way.naive ? ", naive" : "");
     for (int i = 0; i < MEM_WORK; i++)
         cr_expect_eq(dry.mem.peak[i] > 0, i != MEM_STATE, "%s: %s", what, mem_tag_names[i]);
     expect_memory(what, &cpu, &dry, 1);
@@ -81,21 +89,34 @@ static void check_training(const Variant *v, Strategy strategy)
 
 Test(cost, a_training_step_is_predicted_by_dry)
 {
-    for (int i = 0; variant_table[i] != NULL; i++) {
-        check_training(variant_table[i], TAPE_STORE);
-        check_training(variant_table[i], TAPE_RECOMPUTE);
-    }
+    for (int i = 0; variant_table[i] != NULL; i++)
+        for (int way = 0; way < 4; way++)
+            if (way < 2 || variant_table[i]->mixer->caps & CAP_NAIVE)
+                check_training(variant_table[i],
+                               (Way){way & 1 ? TAPE_RECOMPUTE : TAPE_STORE, way & 2});
 }
 
 Test(cost, recompute_needs_fewer_activations_and_counts_no_work_twice)
 {
     for (int i = 0; variant_table[i] != NULL; i++) {
         const Variant *v = variant_table[i];
-        Bill store = training(v, "dry", TAPE_STORE), again = training(v, "dry", TAPE_RECOMPUTE);
+        Bill store = training(v, "dry", (Way){TAPE_STORE, false});
+        Bill again = training(v, "dry", (Way){TAPE_RECOMPUTE, false});
         cr_expect_eq(store.cost.flops, again.cost.flops);
         cr_expect_eq(store.n_ops, again.n_ops);
         cr_expect_lt(again.mem.peak[MEM_ACT], store.mem.peak[MEM_ACT], "%s", v->name);
     }
+}
+
+/* The whole matrix of every head is kept for the backward pass, where its gradient joins it. */
+Test(cost, naive_attention_pays_for_its_matrix)
+{
+    const Variant *v = variant_find("gau");
+    Bill tiled = training(v, "dry", (Way){TAPE_STORE, false});
+    Bill naive = training(v, "dry", (Way){TAPE_STORE, true});
+    size_t matrix = 4 * (size_t)TINY_BATCH * TINY_LEN * TINY_LEN, blocks = 4;
+    cr_expect_geq(naive.mem.peak[MEM_ACT], tiled.mem.peak[MEM_ACT] + blocks * matrix);
+    cr_expect_eq(naive.cost.flops, tiled.cost.flops, "the useful work is the same");
 }
 
 /* ---- prefill by segments ---- */

@@ -44,7 +44,7 @@ static double weights(const Problem *x, const float *qi, const float *k, int64_t
                       double *slope)
 {
     const Attn *a = &x->a;
-    double max = -INFINITY, sum = 0;
+    double max = (double)-INFINITY, sum = 0;
     const double post = a->post / (a->post_rows && n > 0 ? (double)n : 1.0);
     for (int64_t j = 0; j < n; j++) {
         p[j] = a->scale * dot(qi, k + j * a->k_row, a->d);

@@ -165,6 +165,41 @@ Test(device, reused_blocks_are_large_enough)
     dev_close(d);
 }
 
+/* More sizes than free lists: a block comes back for its own size only. */
+Test(device, spare_blocks_are_told_apart_by_size)
+{
+    enum { SIZES = 1000 };
+    static void *ptr[SIZES];
+    static Buf b[SIZES];
+    Dev *d = open_limited("dry", 0);
+    for (int i = 0; i < SIZES; i++)
+        ptr[i] = (b[i] = take(d, (size_t)(i + 1) * 4096, MEM_ACT)).ptr;
+    for (int i = 0; i < SIZES; i++)
+        dev_free(d, &b[i]);
+    for (int i = SIZES - 1; i >= 0; i--) {
+        b[i] = take(d, (size_t)(i + 1) * 4096, MEM_ACT);
+        cr_assert_eq(b[i].ptr, ptr[i], "size %d", i);
+    }
+    cr_expect_eq(dev_mem(d).n_backend, SIZES);
+    for (int i = 0; i < SIZES; i++)
+        dev_free(d, &b[i]);
+    dev_close(d);
+}
+
+Test(device, neighbouring_sizes_share_their_blocks)
+{
+    Dev *d = open_limited("ref", 0);
+    Buf a = take(d, 1000, MEM_ACT), b = take(d, 100000, MEM_ACT);
+    dev_free(d, &a);
+    dev_free(d, &b);
+    a = take(d, 1020, MEM_ACT);
+    b = take(d, 99000, MEM_ACT);
+    cr_expect_eq(dev_mem(d).n_backend, 2, "a step may be a little longer than the last");
+    dev_free(d, &a);
+    dev_free(d, &b);
+    dev_close(d);
+}
+
 Test(device, closing_with_memory_lent_out_is_a_broken_promise, .signal = SIGABRT)
 {
     Dev *d = open_limited("ref", 0);

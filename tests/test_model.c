@@ -239,6 +239,7 @@ Test(model, state_is_zero_or_small_random_numbers)
         x = state_of(&ref, &n);
         double *y = state_of(&cpu, &n);
         cr_expect(largest(x, n) > 0.02 && largest(x, n) < 0.04);
+        cr_expect_neq(x[0], x[tensor_size(&ref.state[0])], "two states of the same numbers");
         cr_expect_eq(memcmp(x, y, (size_t)n * sizeof *x), 0);
         free(x);
         free(y);

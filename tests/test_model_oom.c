@@ -22,7 +22,7 @@ static Dev *open_dev(const char *backend)
 typedef struct Trial {
     Model m;
     Tokens k;
-    bool state, recompute;
+    bool state, recompute, naive;
 } Trial;
 
 static Status prefill(Trial *t)
@@ -49,6 +49,7 @@ static Status start(Trial *t, Dev *d, const Variant *v)
     s.layers = 1;
     s.state = t->state;
     s.grads = !t->state;
+    s.ctx.naive = t->naive && (v->mixer->caps & CAP_NAIVE) != 0;
     s.ctx.cap = 2 * TINY_LEN;
     TRY(model_init(&t->m, d, &s));
     TRY(tokens_init(&t->k, d));
@@ -82,10 +83,10 @@ static bool survive(const Variant *v, const char *backend, Trial t, int64_t n, c
     return st != ST_OK;
 }
 
-static void run_out(const Variant *v, const char *backend, bool state, bool recompute)
+static void run_out(const Variant *v, const char *backend, Trial t)
 {
     int64_t size, n = 1;
-    Trial t = {.state = state, .recompute = recompute}, whole = t;
+    Trial whole = t;
     omp_set_num_threads(1); /* hundreds of tiny runs */
     Dev *d = open_dev(backend);
     must(start(&whole, d, v));
@@ -102,16 +103,18 @@ static void run_out(const Variant *v, const char *backend, bool state, bool reco
 Test(model_oom, training_survives_every_failed_allocation)
 {
     for (int v = 0; variant_table[v] != NULL; v++) {
-        run_out(variant_table[v], "ref", false, false);
-        run_out(variant_table[v], "ref", false, true);
-        run_out(variant_table[v], "cpu", false, false);
+        run_out(variant_table[v], "ref", (Trial){.recompute = false});
+        run_out(variant_table[v], "ref", (Trial){.recompute = true});
+        run_out(variant_table[v], "cpu", (Trial){.recompute = false});
+        run_out(variant_table[v], "cpu", (Trial){.naive = true});
     }
 }
 
 Test(model_oom, prefill_survives_every_failed_allocation)
 {
     for (int v = 0; variant_table[v] != NULL; v++) {
-        run_out(variant_table[v], "ref", true, false);
-        run_out(variant_table[v], "cpu", true, false);
+        run_out(variant_table[v], "ref", (Trial){.state = true});
+        run_out(variant_table[v], "cpu", (Trial){.state = true});
+        run_out(variant_table[v], "cpu", (Trial){.state = true, .naive = true});
     }
 }

@@ -175,6 +175,24 @@ Test(train, gradients_are_clipped_to_a_norm)
     cr_expect_float_eq(moment_norm(norm * 10, &again), norm, 1e-9 * norm);
 }
 
+/* With a learning rate of 0 nothing learns, so step 2 is that of a trainer which skipped step 1. */
+Test(train, every_step_begins_with_zero_gradients)
+{
+    Room a, b;
+    double loss, norm[2];
+    TrainSpec s = tiny_training(variant_find("gau"));
+    s.lr = 0;
+    begin(&a, &s, "cpu");
+    begin(&b, &s, "cpu");
+    must(trainer_step(&a.t, &loss, &norm[0]));
+    must(trainer_step(&a.t, &loss, &norm[0]));
+    b.t.step = 1;
+    must(trainer_step(&b.t, &loss, &norm[1]));
+    cr_expect_eq(norm[0], norm[1]);
+    end(&a);
+    end(&b);
+}
+
 /* ---- numbers that are none ---- */
 /* Every row of the embedding, so that each batch meets one. */
 static void poison(Trainer *t)
@@ -196,7 +214,8 @@ Test(train, a_loss_that_is_not_finite_stops_the_run)
         trained(&r.t, 1);
         poison(&r.t);
         cr_expect_eq(trainer_step(&r.t, &loss, NULL), ST_NONFINITE);
-        cr_expect_not_null(strstr(status_reason(), "at step 2"), "%s", status_reason());
+        cr_expect_not_null(strstr(status_reason(), "the loss is nan at step 2"), "%s",
+                           status_reason());
         cr_expect_eq(r.t.step, 1);
         cr_expect_eq(trainer_exam(&r.t, TEXT_VALID, 0, &e), ST_NONFINITE);
         end(&r);

@@ -235,6 +235,7 @@ Test(train_cli, a_run_may_be_given_in_minutes)
 {
     cr_expect_eq(train("--minutes 0.002 --recompute"), 0);
     expect_in(out_path, "gau: test ");
+    expect_in(err_path, "step ");
 }
 
 /* ---- mistakes ---- */

@@ -143,6 +143,8 @@ static Status save_choice(Dev *d, Tensor *saved, const Tensor *made)
         tensor_free(d, saved);
         TRY(tensor_new(d, saved, I32, MEM_ACT, made->rank, made->dim));
     }
+    saved->rank = made->rank; /* as many numbers may have another shape */
+    memcpy(saved->dim, made->dim, sizeof saved->dim);
     return dev_copy(d, saved->buf, made->buf, made->buf.size);
 }
 
