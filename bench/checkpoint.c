@@ -119,7 +119,8 @@ static Status image_fill(Image *im, const Model *m)
             char *name = im->name[im->n];
             snprintf(name, sizeof im->name[0], "%s%s", prefixes[which], m->param[i].name);
             StTensor *out = &im->tensor[im->n++];
-            *out = (StTensor){.name = name, .dtype = SAFE_F32, .rank = x->rank, .data = im->data + at};
+            *out =
+                (StTensor){.name = name, .dtype = SAFE_F32, .rank = x->rank, .data = im->data + at};
             memcpy(out->dim, x->dim, sizeof(int64_t) * (size_t)x->rank);
             TRY(narrow(m->dev, x, im->data + at));
             at += tensor_size(x);

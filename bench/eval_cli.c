@@ -25,7 +25,8 @@ enum { K_DATA = 256, K_STREAM, K_SEGMENT, K_SPLIT, K_THREADS, K_BACKEND };
 static const struct argp_option options[] = {
     {"data", K_DATA, "FILE", 0, "the text; default build/data/kjv.txt (`make text`)", 0},
     {"split", K_SPLIT, "NAME", 0, "train, valid or test (default)", 0},
-    {"stream", K_STREAM, "N", 0, "one sequence of N bytes with carried state, instead of windows of the training length", 0},
+    {"stream", K_STREAM, "N", 0,
+     "one sequence of N bytes with carried state, instead of windows of the training length", 0},
     {"segment", K_SEGMENT, "N", 0, "bytes read at a time when streaming; default 2048", 0},
     {"threads", K_THREADS, "N", 0, "default: all cores", 0},
     {"backend", K_BACKEND, "NAME", 0, "cpu (default) or cuda", 0},
@@ -81,14 +82,15 @@ static void tick(void *ctx, int64_t done, int64_t all, const Exam *so_far)
     if (at - s->shown < (tty ? 0.3 : 10.0))
         return;
     double eta = (at - s->began) / (double)done * (double)(all - done);
-    fprintf(stderr, "%s%lld/%lld bytes  %.4f bits/byte  ETA %.0f s%s", tty ? "\r" : "", (long long)done,
-            (long long)all, exam_bpb(so_far), eta, tty ? "   " : "\n");
+    fprintf(stderr, "%s%lld/%lld bytes  %.4f bits/byte  ETA %.0f s%s", tty ? "\r" : "",
+            (long long)done, (long long)all, exam_bpb(so_far), eta, tty ? "   " : "\n");
     s->shown = at;
 }
 
 static void print_exam(const Args *a, const Checkpoint *c, const Exam *e, double seconds)
 {
-    printf("%s after %lld steps, %s part, %s: %.4f bits per byte, byte perplexity %.3f, over %lld bytes in "
+    printf("%s after %lld steps, %s part, %s: %.4f bits per byte, byte perplexity %.3f, over %lld "
+           "bytes in "
            "%.1f s (%.0f bytes/s)\n",
            c->spec.model.variant->name, (long long)c->step, a->split,
            a->stream > 0 ? "one stream" : "windows of the training length", exam_bpb(e),
@@ -162,7 +164,10 @@ static Status run(const Args *a)
 int eval_main(int argc, char **argv)
 {
     static const struct argp argp = {options, parse, "CHECKPOINT", doc, NULL, NULL, NULL};
-    Args a = {.data = train_default_text, .split = "test", .segment = 2048, .backend = "cpu",
+    Args a = {.data = train_default_text,
+              .split = "test",
+              .segment = 2048,
+              .backend = "cpu",
               .threads = omp_get_max_threads()};
     Status st = cli_parse(&argp, "longmix eval", argc, argv, &a);
     return cli_exit("longmix eval", st == ST_OK ? run(&a) : st);

@@ -16,7 +16,8 @@ double exam_bpb(const Exam *e)
 
 double bucket_bpb(const Exam *e, int bucket)
 {
-    return e->bucket_bytes[bucket] > 0 ? bits(e->bucket_nats[bucket], e->bucket_bytes[bucket]) : (double)NAN;
+    return e->bucket_bytes[bucket] > 0 ? bits(e->bucket_nats[bucket], e->bucket_bytes[bucket])
+                                       : (double)NAN;
 }
 
 static int bucket_of(int64_t position)
@@ -43,7 +44,8 @@ static Status add_nats(Dev *d, const Tensor *nll, int64_t rows, int64_t len, int
     }
     free(x);
     if (st == ST_OK && !isfinite(e->nats))
-        return FAIL(ST_NONFINITE, "the likelihood is not finite near position %lld", (long long)first);
+        return FAIL(ST_NONFINITE, "the likelihood is not finite near position %lld",
+                    (long long)first);
     return st;
 }
 
@@ -66,8 +68,8 @@ Status exam_fits(const Text *text, TextSplit split, int64_t len)
 {
     if (text_n_windows(text, split, (int)len) > 0)
         return ST_OK;
-    return FAIL(ST_USAGE, "%s: the %s part has %zu bytes, too few for a context of %lld", text->path,
-                text_split_name(split), text_split(text, split).size, (long long)len);
+    return FAIL(ST_USAGE, "%s: the %s part has %zu bytes, too few for a context of %lld",
+                text->path, text_split_name(split), text_split(text, split).size, (long long)len);
 }
 
 Status trainer_exam(Trainer *t, TextSplit split, int64_t max_windows, Exam *out)
@@ -132,8 +134,8 @@ static Status feed_bytes(Feed *f, Dev *d, const uint8_t *data, int64_t n)
     return dev_write(d, f->targets.buf, f->host, size);
 }
 
-static Status stream(Model *m, Feed *f, TextSpan span, int64_t segment, ExamTick *tick, void *tick_ctx,
-                     Exam *out)
+static Status stream(Model *m, Feed *f, TextSpan span, int64_t segment, ExamTick *tick,
+                     void *tick_ctx, Exam *out)
 {
     int64_t len = (int64_t)span.size - 1;
     TRY(model_zero_state(m));

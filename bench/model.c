@@ -20,8 +20,8 @@ static int language_slots(const ModelSpec *s, BlockSlot out[])
     int64_t width = s->ctx.width;
     out[n++] = (BlockSlot){"embed", {"embed", INIT_NORMAL, 0.02, false, 2, {s->vocab, width}}};
     if (v->norm != NORM_NONE && v->mixer_norm == NORM_PRE)
-        out[n++] = (BlockSlot){
-            "norm.gain", slot_vector("gain", INIT_ONE, 0, v->norm == NORM_SCALE ? 1 : width)};
+        out[n++] = (BlockSlot){"norm.gain",
+                               slot_vector("gain", INIT_ONE, 0, v->norm == NORM_SCALE ? 1 : width)};
     if (n == 2 && v->norm_bias)
         out[n++] = (BlockSlot){"norm.bias", slot_vector("bias", INIT_ZERO, 0, width)};
     out[n++] = (BlockSlot){"head", slot_matrix("head", width, s->vocab)};
@@ -78,7 +78,7 @@ static Status build_state(Model *m)
     int n = block_state(m->spec.variant, &m->spec.ctx, slot);
     if (n == 0)
         return FAIL(ST_UNSUPPORTED, "%s cannot continue from carried state", m->spec.variant->name);
-    m->state = calloc((size_t)(n * m->n_blocks), sizeof *m->state);
+    m->state = calloc((size_t)n * (size_t)m->n_blocks, sizeof *m->state);
     CHECK(m->state != NULL);
     for (int i = 0; i < m->n_blocks; i++)
         for (int j = 0; j < n; j++) {
@@ -95,7 +95,7 @@ static Status build(Model *m)
     const ModelSpec *s = &m->spec;
     int n_block = block_params(s->variant, &s->ctx, block), n_ends = language_slots(s, ends);
     m->block = calloc((size_t)m->n_blocks, sizeof *m->block);
-    m->param = calloc((size_t)(n_block * m->n_blocks + n_ends), sizeof *m->param);
+    m->param = calloc((size_t)n_block * (size_t)m->n_blocks + (size_t)n_ends, sizeof *m->param);
     CHECK(m->block != NULL && m->param != NULL);
     for (int i = 0; i < n_ends; i++)
         TRY(add_param(m, "", &ends[i]));
@@ -270,9 +270,17 @@ Status model_adamw(Model *m, const Optim *o, int64_t step, double *norm)
     double scale = o->clip > 0 && length > o->clip ? o->clip / length : 1.0;
     for (int i = 0; i < m->n_params; i++) {
         ModelParam *p = &m->param[i];
-        AdamW a = {.n = tensor_size(&p->t), .step = step, .lr = o->lr, .beta1 = o->beta1,
-                   .beta2 = o->beta2, .eps = o->eps, .decay = p->decay ? o->decay : 0.0,
-                   .grad_scale = scale, .w = p->t.buf.ptr, .m = p->m.buf.ptr, .v = p->v.buf.ptr,
+        AdamW a = {.n = tensor_size(&p->t),
+                   .step = step,
+                   .lr = o->lr,
+                   .beta1 = o->beta1,
+                   .beta2 = o->beta2,
+                   .eps = o->eps,
+                   .decay = p->decay ? o->decay : 0.0,
+                   .grad_scale = scale,
+                   .w = p->t.buf.ptr,
+                   .m = p->m.buf.ptr,
+                   .v = p->v.buf.ptr,
                    .grad = p->t.grad.ptr};
         TRY(dev_kernels(m->dev)->adamw(m->dev, &a));
     }

@@ -9,13 +9,13 @@
 
 typedef struct ModelSpec {
     const Variant *variant;
-    int layers;     /* Transformer-layer equivalents: blocks = layers * blocks_per_layer */
-    int blocks;     /* if > 0: this many blocks instead */
-    int vocab;      /* 0: no embedding, head or loss: maps (B,T,D) to (B,T,D) */
-    MixCtx ctx;     /* batch, q_len, cap, width, heads, ffn, causal, options ...: of a full pass */
-    bool state;     /* allocate carried state (STATEFUL variants) */
-    bool grads;     /* allocate gradients of the parameters */
-    uint64_t seed;  /* of the initial weights */
+    int layers;    /* Transformer-layer equivalents: blocks = layers * blocks_per_layer */
+    int blocks;    /* if > 0: this many blocks instead */
+    int vocab;     /* 0: no embedding, head or loss: maps (B,T,D) to (B,T,D) */
+    MixCtx ctx;    /* batch, q_len, cap, width, heads, ffn, causal, options ...: of a full pass */
+    bool state;    /* allocate carried state (STATEFUL variants) */
+    bool grads;    /* allocate gradients of the parameters */
+    uint64_t seed; /* of the initial weights */
 } ModelSpec;
 
 typedef struct ModelParam {
@@ -24,6 +24,7 @@ typedef struct ModelParam {
     bool decay;
 } ModelParam;
 
+/* Must not move once it is built: its blocks point into it. */
 typedef struct Model {
     ModelSpec spec;
     MixCtx ctx; /* of the current call: q_len, pos and batch may change between calls */

@@ -31,8 +31,13 @@ static Status spec_of(const Case *c, int64_t tokens, TrainSpec *s)
         return FAIL(ST_USAGE, "unknown variant '%s'", c->variant);
     *s = train_defaults(v);
     MixCtx *x = &s->model.ctx;
-    *x = (MixCtx){.batch = c->batch, .q_len = c->n, .cap = c->n, .n_norm = c->n, .causal = true,
-                  .width = c->width, .heads = c->heads};
+    *x = (MixCtx){.batch = c->batch,
+                  .q_len = c->n,
+                  .cap = c->n,
+                  .n_norm = c->n,
+                  .causal = true,
+                  .width = c->width,
+                  .heads = c->heads};
     s->model.layers = c->layers;
     s->steps = max64(1, tokens / (c->batch * c->n));
     s->seed = c->seed;

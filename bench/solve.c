@@ -47,13 +47,15 @@ static int largest_ffn(ModelSpec s, int64_t params)
     int64_t at8 = solve_count(&s);
     s.ctx.ffn = 16;
     int64_t per8 = solve_count(&s) - at8;
+    if (per8 == 0) /* no channel width to choose */
+        return at8 <= params ? 8 : 0;
     return at8 <= params ? (int)(8 * (1 + (params - at8) / per8)) : 0;
 }
 
 Status solve_size(ModelSpec *s, const char *set, int64_t params)
 {
     ModelSpec best = *s;
-    double least = INFINITY;
+    double least = HUGE_VAL;
     for (int layers = 1; layers <= 48; layers++)
         for (int width = 16; width <= 8192; width += 16) {
             ModelSpec try = *s;
@@ -75,8 +77,8 @@ Status solve_size(ModelSpec *s, const char *set, int64_t params)
             }
         }
     if (isinf(least))
-        return FAIL(ST_USAGE, "no %s model has %lld parameters (try from 20000 up)", s->variant->name,
-                    (long long)params);
+        return FAIL(ST_USAGE, "no %s model has %lld parameters (try from 20000 up)",
+                    s->variant->name, (long long)params);
     *s = best;
     return ST_OK;
 }

@@ -25,9 +25,30 @@ typedef struct Args {
 } Args;
 
 enum {
-    K_DATA = 256, K_PARAMS, K_WIDTH, K_LAYERS, K_HEADS, K_FFN, K_BATCH, K_STEPS, K_TOKENS, K_MINUTES,
-    K_LR, K_WARMUP, K_DECAY, K_CLIP, K_SEED, K_SET, K_THREADS, K_RECOMPUTE, K_EVERY, K_LOG, K_SAVE,
-    K_SAVE_EVERY, K_RESUME, K_BACKEND
+    K_DATA = 256,
+    K_PARAMS,
+    K_WIDTH,
+    K_LAYERS,
+    K_HEADS,
+    K_FFN,
+    K_BATCH,
+    K_STEPS,
+    K_TOKENS,
+    K_MINUTES,
+    K_LR,
+    K_WARMUP,
+    K_DECAY,
+    K_CLIP,
+    K_SEED,
+    K_SET,
+    K_THREADS,
+    K_RECOMPUTE,
+    K_EVERY,
+    K_LOG,
+    K_SAVE,
+    K_SAVE_EVERY,
+    K_RESUME,
+    K_BACKEND
 };
 
 static const struct argp_option options[] = {
@@ -131,8 +152,9 @@ static bool parse_text(Args *a, int key, const char *v)
     const struct {
         int key;
         const char **at;
-    } texts[] = {{'v', &a->variant}, {K_DATA, &a->data}, {K_SET, &a->set},       {K_LOG, &a->log},
-                 {K_SAVE, &a->save}, {K_RESUME, &a->resume}, {K_BACKEND, &a->backend}};
+    } texts[] = {{'v', &a->variant},      {K_DATA, &a->data}, {K_SET, &a->set},
+                 {K_LOG, &a->log},        {K_SAVE, &a->save}, {K_RESUME, &a->resume},
+                 {K_BACKEND, &a->backend}};
     for (int i = 0; i < COUNT(texts); i++)
         if (texts[i].key == key) {
             *texts[i].at = v;
@@ -180,7 +202,8 @@ static Status settle(Args *a)
     s->model.variant = v;
     c->cap = c->n_norm = c->q_len;
     if (c->width == 0 && (s->model.layers > 0 || c->heads > 0 || c->ffn > 0))
-        return FAIL(ST_USAGE, "--layers, --heads and --ffn go with --width (--params solves for all)");
+        return FAIL(ST_USAGE,
+                    "--layers, --heads and --ffn go with --width (--params solves for all)");
     if (c->width == 0)
         TRY(solve_size(&s->model, s->set, a->params));
     else if (c->heads == 0)
@@ -245,10 +268,10 @@ static Status log_line(Run *r, const char *event, double loss, double valid)
     if (r->log == NULL)
         return ST_OK;
     const MixCtx *c = &r->t.spec.model.ctx;
-    json_t *o = json_pack("{s:s, s:I, s:I, s:f, s:f, s:o}", "event", event, "step",
-                          (json_int_t)r->t.step, "tokens", (json_int_t)(r->t.step * c->batch * c->q_len),
-                          "seconds", now() - r->began, "train_bpb", loss / log(2.0), "valid_bpb",
-                          isnan(valid) ? json_null() : json_real(valid));
+    json_t *o = json_pack(
+        "{s:s, s:I, s:I, s:f, s:f, s:o}", "event", event, "step", (json_int_t)r->t.step, "tokens",
+        (json_int_t)r->t.step * c->batch * c->q_len, "seconds", now() - r->began, "train_bpb",
+        loss / log(2.0), "valid_bpb", isnan(valid) ? json_null() : json_real(valid));
     char *line = json_dumps(o, JSON_COMPACT);
     bool good = line != NULL && fprintf(r->log, "%s\n", line) > 0 && fflush(r->log) == 0;
     free(line);
@@ -288,11 +311,12 @@ static Status conclude(Run *r)
 {
     Exam e;
     TRY(trainer_exam(&r->t, TEXT_TEST, 0, &e));
-    printf("%s: test %.4f bits per byte, byte perplexity %.3f, over %lld bytes; %lld parameters and "
-           "%lld in embedding and head; text SHA-256 %s\n",
-           r->t.spec.model.variant->name, exam_bpb(&e), exp2(exam_bpb(&e)), (long long)e.bytes,
-           (long long)model_n_params(&r->t.model, false), (long long)model_n_params(&r->t.model, true),
-           r->t.text->sha256);
+    printf(
+        "%s: test %.4f bits per byte, byte perplexity %.3f, over %lld bytes; %lld parameters and "
+        "%lld in embedding and head; text SHA-256 %s\n",
+        r->t.spec.model.variant->name, exam_bpb(&e), exp2(exam_bpb(&e)), (long long)e.bytes,
+        (long long)model_n_params(&r->t.model, false), (long long)model_n_params(&r->t.model, true),
+        r->t.text->sha256);
     return r->a->save != NULL ? checkpoint_save(&r->t, r->a->save) : ST_OK;
 }
 
@@ -354,8 +378,13 @@ static Status run(Args *a)
 int train_main(int argc, char **argv)
 {
     static const struct argp argp = {options, parse, NULL, doc, NULL, NULL, NULL};
-    Args a = {.variant = "vanilla", .data = train_default_text, .set = "", .backend = "cpu",
-              .params = TRAIN_QUALITY_PARAMS, .steps = 1000, .threads = omp_get_max_threads()};
+    Args a = {.variant = "vanilla",
+              .data = train_default_text,
+              .set = "",
+              .backend = "cpu",
+              .params = TRAIN_QUALITY_PARAMS,
+              .steps = 1000,
+              .threads = omp_get_max_threads()};
     a.spec = train_defaults(NULL);
     a.spec.model.ctx.q_len = 256;
     a.spec.model.ctx.batch = 8;

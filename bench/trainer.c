@@ -40,7 +40,8 @@ Status trainer_init(Trainer *t, Dev *d, const TrainSpec *spec, const Text *text)
     t->spec.model.seed = spec->seed;
     const MixCtx *c = &spec->model.ctx;
     const int64_t dim[] = {c->batch, c->q_len};
-    for (int i = 0; i < N_TEXT_SPLITS && text != NULL && spec->model.grads; i++) /* before hours, not after */
+    for (int i = 0; i < N_TEXT_SPLITS && text != NULL && spec->model.grads;
+         i++) /* before hours, not after */
         TRY(exam_fits(text, (TextSplit)i, c->q_len));
     TRY(model_init(&t->model, d, &t->spec.model));
     if (spec->model.grads) /* else the first step would take them from blocks that the next needs */

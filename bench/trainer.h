@@ -55,8 +55,8 @@ double bucket_bpb(const Exam *e, int bucket); /* NaN where it is empty */
 /* Windows of the training length, from the start of a split; at most max_windows, 0: all. */
 Status trainer_exam(Trainer *t, TextSplit split, int64_t max_windows, Exam *out);
 
-/* One sequence of len >= 2 bytes from the start of a split, read in segments with carried state; the
- * model must have state. tick, if not NULL, is called after each segment. */
+/* One sequence of len >= 2 bytes from the start of a split, read in segments with carried state;
+ * the model must have state. tick, if not NULL, is called after each segment. */
 typedef void ExamTick(void *ctx, int64_t done, int64_t all, const Exam *so_far);
 Status exam_stream(Model *m, const Text *text, TextSplit split, int64_t len, int64_t segment,
                    ExamTick *tick, void *tick_ctx, Exam *out);

@@ -23,8 +23,8 @@ const char *status_reason(void)
 
 const char *status_name(Status st)
 {
-    static const char *const names[] = {"ok",     "shape", "unsupported", "out of memory", "not finite",
-                                        "device", "io",    "usage"};
+    static const char *const names[] = {"ok",         "shape",  "unsupported", "out of memory",
+                                        "not finite", "device", "io",          "usage"};
     return (unsigned)st < sizeof names / sizeof names[0] ? names[st] : "unknown";
 }
 

@@ -268,10 +268,12 @@ Status dev_sync(Dev *d)
     return d->backend->sync(d->ctx);
 }
 
-/* ---- conversion between the host's reals and the device's, in pieces that fit a small buffer ---- */
+/* ---- conversion between the host's reals and the device's, in pieces that fit a small buffer ----
+ */
 enum { PIECE = 1024 };
 
-static Status write_reals(Dev *d, Buf dst, int64_t at, const float *f32, const double *f64, int64_t n)
+static Status write_reals(Dev *d, Buf dst, int64_t at, const float *f32, const double *f64,
+                          int64_t n)
 {
     double wide[PIECE];
     float narrow[PIECE];

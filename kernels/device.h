@@ -94,7 +94,8 @@ typedef struct Backend {
     void (*close)(void *ctx);
     void *(*alloc)(void *ctx, size_t size); /* NULL: out of memory */
     void (*free)(void *ctx, void *ptr, size_t size);
-    Status (*copy)(void *ctx, void *dst, const void *src, size_t size); /* either side may be host */
+    Status (*copy)(void *ctx, void *dst, const void *src,
+                   size_t size); /* either side may be host */
     Status (*sync)(void *ctx);
     double (*now)(void *ctx); /* seconds, after all queued work */
 } Backend;

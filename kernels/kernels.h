@@ -34,9 +34,9 @@ typedef struct Gemm {
  * post, divided by the number of visible keys if post_rows. A row that sees no key gives zeros.
  * q (B,q_len,H,d), k (B,k_len,H,d), v (B,k_len,H,dv), o (B,q_len,H,dv); batch b of k begins at
  * b * k_batch elements (caches are longer than k_len), likewise v; q and o are dense batches of
- * q_len rows. lse (B,H,q_len): log-sum-exp of the scaled scores (softmax only; -inf for empty rows);
- * written by fwd when not NULL, read by bwd. naive: fwd leaves the weights of o = weights v in
- * matrix (B,H,q_len,k_len), bwd reads them and has d_matrix of the same size for their gradient;
+ * q_len rows. lse (B,H,q_len): log-sum-exp of the scaled scores (softmax only; -inf for empty
+ * rows); written by fwd when not NULL, read by bwd. naive: fwd leaves the weights of o = weights v
+ * in matrix (B,H,q_len,k_len), bwd reads them and has d_matrix of the same size for their gradient;
  * both belong to the caller and are counted. Other implementations do not look at them. */
 typedef enum AttnKind { ATTN_SOFTMAX, ATTN_RELU2 } AttnKind;
 typedef struct Attn {
@@ -50,7 +50,7 @@ typedef struct Attn {
     const void *q, *k, *v;
     int64_t q_row, k_row, v_row, o_row, k_batch, v_batch;
     void *o, *lse, *matrix, *d_matrix;
-    const void *d_o; /* bwd: gradient of o (o_row), and o itself is read */
+    const void *d_o;     /* bwd: gradient of o (o_row), and o itself is read */
     void *dq, *dk, *dv_; /* bwd: laid out as q, k, v */
 } Attn;
 
@@ -190,7 +190,8 @@ struct Kernels {
     Status (*xent_fwd)(Dev *d, const Xent *a);
     Status (*xent_bwd)(Dev *d, const Xent *a);
     Status (*copy)(Dev *d, const Copy *a);
-    Status (*add)(Dev *d, int64_t n, const void *a, const void *b, void *y); /* y = a + b; y may be a */
+    Status (*add)(Dev *d, int64_t n, const void *a, const void *b,
+                  void *y); /* y = a + b; y may be a */
     Status (*colsum)(Dev *d, int64_t rows, int64_t width, const void *x, void *y); /* y += sums */
     Status (*fill)(Dev *d, int64_t n, double value, void *y);
     Status (*sum)(Dev *d, int64_t n, double scale, const void *x, void *y); /* y[0] = scale * sum */

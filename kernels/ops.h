@@ -59,11 +59,13 @@ typedef struct ChunksOpt {
 Tensor *op_chunks(Tape *t, Tensor *const qk[4], Tensor *v, Tensor *lens, Tensor *const state[4],
                   ChunksOpt o);
 
-/* Writes rows (B,n,W) into cache (B,cap,W) at positions at .. at + n - 1. Without gradients only. */
+/* Writes rows (B,n,W) into cache (B,cap,W) at positions at .. at + n - 1. Without gradients only.
+ */
 void op_append(Tape *t, Tensor *cache, Tensor *rows, int64_t at);
 
 /* Mean over the targets >= 0 of the negative log-likelihood in nats: logits (..,V), target (..)
- * I32, `counted` of them >= 0 -> (1). nll, if not NULL, becomes the (rows) tensor of every row's. */
+ * I32, `counted` of them >= 0 -> (1). nll, if not NULL, becomes the (rows) tensor of every row's.
+ */
 Tensor *op_cross_entropy(Tape *t, Tensor *logits, Tensor *target, int64_t counted, Tensor **nll);
 
 /* Pairs (query, key) that see each other, summed over the batch, per head: what costs count. */

@@ -17,8 +17,10 @@ enum { RNG_WEIGHTS = 1 << 24, RNG_INPUT = 2 << 24, RNG_GRAD = 3 << 24, RNG_STATE
 uint32_t rng_bits(uint64_t seed, uint32_t stream, uint64_t offset);
 double rng_uniform(uint64_t seed, uint32_t stream, uint64_t offset); /* in (0, 1) */
 /* Uniform with mean 0 and standard deviation sd; normal with the same. Threaded. */
-void rng_fill_uniform(float *x, int64_t n, double sd, uint64_t seed, uint32_t stream, uint64_t offset);
-void rng_fill_normal(float *x, int64_t n, double sd, uint64_t seed, uint32_t stream, uint64_t offset);
+void rng_fill_uniform(float *x, int64_t n, double sd, uint64_t seed, uint32_t stream,
+                      uint64_t offset);
+void rng_fill_normal(float *x, int64_t n, double sd, uint64_t seed, uint32_t stream,
+                     uint64_t offset);
 
 #ifdef __cplusplus
 }

@@ -336,8 +336,13 @@ static Status seed(Tape *t, Tensor *y, const Tensor *dy)
         return k->fill(t->dev, tensor_size(y), 1.0, y->grad.ptr);
     CHECK(tensor_size(dy) == tensor_size(y));
     int64_t n = tensor_size(y);
-    return k->copy(t->dev, &(Copy){.batch = 1, .rows = 1, .width = n, .src = dy->buf.ptr,
-                                   .dst = y->grad.ptr, .src_row = n, .dst_row = n});
+    return k->copy(t->dev, &(Copy){.batch = 1,
+                                   .rows = 1,
+                                   .width = n,
+                                   .src = dy->buf.ptr,
+                                   .dst = y->grad.ptr,
+                                   .src_row = n,
+                                   .dst_row = n});
 }
 
 Status tape_backward(Tape *t, Tensor *y, const Tensor *dy)

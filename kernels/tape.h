@@ -58,20 +58,21 @@ typedef enum Strategy {
 } Strategy;
 
 Status tape_new(Tape **out, Dev *d);
-void tape_free(Tape *t);                 /* NULL is fine */
-void tape_reset(Tape *t);                /* forget records, activations and the failure */
-void tape_grad(Tape *t, bool on);        /* off: compute, record nothing. Off at first */
+void tape_free(Tape *t);          /* NULL is fine */
+void tape_reset(Tape *t);         /* forget records, activations and the failure */
+void tape_grad(Tape *t, bool on); /* off: compute, record nothing. Off at first */
 bool tape_has_grad(const Tape *t);
 bool tape_is_rerun(const Tape *t);       /* inside a block that is run again: replay choices */
 void tape_strategy(Tape *t, Strategy s); /* TAPE_STORE at first */
 Status tape_status(const Tape *t);       /* of the first failed op since tape_reset */
 void tape_fail(Tape *t, Status st);      /* sticks unless one stuck before */
 Dev *tape_dev(const Tape *t);
-Cost tape_cost(const Tape *t);           /* of the forward ops run since tape_reset, without reruns */
+Cost tape_cost(const Tape *t); /* of the forward ops run since tape_reset, without reruns */
 int64_t tape_n_ops(const Tape *t);
 
 /* Backward. Sets the gradient of y to dy (NULL: to ones), then adds every gradient on the way into
- * the tensors that need one. Activations are freed as they are done with. Only once per recording. */
+ * the tensors that need one. Activations are freed as they are done with. Only once per recording.
+ */
 Status tape_backward(Tape *t, Tensor *y, const Tensor *dy);
 
 /* Without gradients, memory is freed at stage boundaries: tape_release frees what was made since

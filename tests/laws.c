@@ -27,10 +27,17 @@ static double over_options(const Setting *base, SettingFn *fn)
     double most = fn(base);
     const Option *o = base->v->mixer->options;
     for (int i = 0; i < option_count(o); i++)
-        for (double value = o[i].lo; o[i].whole && o[i].hi - o[i].lo <= 8 && value <= o[i].hi; value++) {
+        for (double value = o[i].lo; o[i].whole && o[i].hi - o[i].lo <= 8 && value <= o[i].hi;
+             value++) {
             Setting s = *base;
-            MixCtx c = {.batch = 1, .q_len = s.len, .cap = s.len, .n_norm = s.n_norm,
-                        .width = s.width, .heads = s.heads, .ffn = s.ffn, .causal = s.causal};
+            MixCtx c = {.batch = 1,
+                        .q_len = s.len,
+                        .cap = s.len,
+                        .n_norm = s.n_norm,
+                        .width = s.width,
+                        .heads = s.heads,
+                        .ffn = s.ffn,
+                        .causal = s.causal};
             size_t at = strlen(s.set);
             snprintf(s.set + at, sizeof s.set - at, "%s=%g ", o[i].name, value);
             CHECK(mix_options(s.v, s.set, &c) == ST_OK);
@@ -92,7 +99,10 @@ static double matrix_at(const Setting *s)
     double most = 0;
     stand_open(&r, s);
     const Mixer *m = s->v->mixer;
-    MixIn in = {r.m.block[0].w + (s->v->norm == NORM_NONE ? 0 : s->v->norm_bias ? 2 : 1), NULL, &r.m.ctx};
+    MixIn in = {r.m.block[0].w + (s->v->norm == NORM_NONE ? 0
+                                  : s->v->norm_bias       ? 2
+                                                          : 1),
+                NULL, &r.m.ctx};
     m->project(r.m.tape, &in, &r.x, &parts);
     if (m->choose != NULL)
         m->choose(r.m.tape, &in, &parts);
@@ -205,7 +215,10 @@ static double against_ref(const Setting *base)
     big.heads = 3;
     big.ffn = 70;
     big.n_norm = 40;
-    snprintf(big.set, sizeof big.set, "%s", strstr(base->set, "c=") ? "s=20 c=32" : strstr(base->set, "s=") ? "s=20" : "");
+    snprintf(big.set, sizeof big.set, "%s",
+             strstr(base->set, "c=")   ? "s=20 c=32"
+             : strstr(base->set, "s=") ? "s=20"
+                                       : "");
     return fmax(most, against_ref_at(&big));
 }
 static double law_against_ref(const Variant *v)
@@ -246,7 +259,12 @@ static double law_recompute(const Variant *v)
 /* ---- one pass = segments = token by token ---- */
 static double segments_at(const Setting *base)
 {
-    static const int64_t cuts[][16] = {{13}, {1, 12}, {3, 1, 4, 5}, {4, 4, 4, 1}, {6, 7}, {9, 2, 2},
+    static const int64_t cuts[][16] = {{13},
+                                       {1, 12},
+                                       {3, 1, 4, 5},
+                                       {4, 4, 4, 1},
+                                       {6, 7},
+                                       {9, 2, 2},
                                        {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}};
     double most = 0;
     Setting s = *base;
@@ -292,7 +310,10 @@ static double law_segments_long(const Variant *v)
     s.width = 32;
     s.ffn = 48;
     s.n_norm = 100;
-    snprintf(s.set, sizeof s.set, "%s", strstr(s.set, "c=") ? "s=16 c=64" : strstr(s.set, "s=") ? "s=16" : "");
+    snprintf(s.set, sizeof s.set, "%s",
+             strstr(s.set, "c=")   ? "s=16 c=64"
+             : strstr(s.set, "s=") ? "s=16"
+                                   : "");
     Stand whole, parts;
     stand_open(&whole, &s);
     s.state = true;
@@ -357,8 +378,8 @@ static double loss_of(Stand *r, const double *dy, double *y)
 typedef void Setter(Stand *r, const double *x);
 
 /* Largest error over every `step`-th of n numbers that set(x) puts in place. */
-static double differences(Stand *r, Setter *set, double *x, const double *grad, int64_t n, int64_t step,
-                          const double *dy, double *y)
+static double differences(Stand *r, Setter *set, double *x, const double *grad, int64_t n,
+                          int64_t step, const double *dy, double *y)
 {
     const double h = 1e-3;
     double most = 0, scale = 0;
@@ -493,7 +514,10 @@ static double threads_at(const Setting *base)
     s.width = 64;
     s.ffn = 96;
     s.n_norm = 40;
-    snprintf(s.set, sizeof s.set, "%s", strstr(base->set, "c=") ? "s=32 c=32" : strstr(base->set, "s=") ? "s=32" : "");
+    snprintf(s.set, sizeof s.set, "%s",
+             strstr(base->set, "c=")   ? "s=32 c=32"
+             : strstr(base->set, "s=") ? "s=32"
+                                       : "");
     stand_open(&r, &s);
     int64_t n = stand_size(&r), n_w = stand_n_params(&r), all = 2 * n + n_w;
     double *dy = numbers(n, 1, 9), *first = room(all), *other = room(all), most = 0;
@@ -557,7 +581,8 @@ static double law_cost_decode(const Variant *v)
     stand_open(&r, &s);
     Tensor row;
     const int64_t dim[] = {s.batch, 1, s.width};
-    CHECK(tensor_new(r.d, &row, REAL, MEM_INPUT, 3, dim) == ST_OK && tensor_fill(r.d, &row, 1) == ST_OK);
+    CHECK(tensor_new(r.d, &row, REAL, MEM_INPUT, 3, dim) == ST_OK &&
+          tensor_fill(r.d, &row, 1) == ST_OK);
     for (int64_t t = 0; t < s.len; t++) {
         double before = dev_counted_flops(r.d);
         r.m.ctx.pos = t;
@@ -615,10 +640,17 @@ static Status try_step(Dev *d, const Setting *s)
     Model m;
     Tensor x = {0};
     const int64_t dim[] = {s->batch, s->len, s->width};
-    MixCtx c = {.batch = s->batch, .q_len = s->len, .cap = s->len, .n_norm = s->n_norm,
-                .width = s->width, .heads = s->heads, .ffn = s->ffn, .causal = s->causal};
+    MixCtx c = {.batch = s->batch,
+                .q_len = s->len,
+                .cap = s->len,
+                .n_norm = s->n_norm,
+                .width = s->width,
+                .heads = s->heads,
+                .ffn = s->ffn,
+                .causal = s->causal};
     CHECK(mix_options(s->v, s->set, &c) == ST_OK);
-    Status st = model_init(&m, d, &(ModelSpec){.variant = s->v, .blocks = 1, .ctx = c, .grads = true});
+    Status st =
+        model_init(&m, d, &(ModelSpec){.variant = s->v, .blocks = 1, .ctx = c, .grads = true});
     if (st == ST_OK)
         st = tensor_new(d, &x, REAL, MEM_INPUT, 3, dim);
     if (st == ST_OK)

@@ -26,8 +26,16 @@ void small_options(const Variant *v, char *set, size_t size)
 
 Setting setting_small(const Variant *v, const char *backend)
 {
-    Setting s = {.v = v, .backend = backend, .batch = 2, .len = 13, .n_norm = 4, .width = 8,
-                 .heads = 2, .ffn = 10, .blocks = 1, .causal = true};
+    Setting s = {.v = v,
+                 .backend = backend,
+                 .batch = 2,
+                 .len = 13,
+                 .n_norm = 4,
+                 .width = 8,
+                 .heads = 2,
+                 .ffn = 10,
+                 .blocks = 1,
+                 .causal = true};
     small_options(v, s.set, sizeof s.set);
     return s;
 }
@@ -53,12 +61,22 @@ static void must(Status st)
 
 static ModelSpec spec_of(const Setting *s)
 {
-    MixCtx c = {.batch = s->batch, .q_len = s->len, .cap = s->cap > 0 ? s->cap : s->len,
-                .n_norm = s->n_norm, .width = s->width, .heads = s->heads, .ffn = s->ffn,
-                .causal = s->causal, .naive = s->naive};
+    MixCtx c = {.batch = s->batch,
+                .q_len = s->len,
+                .cap = s->cap > 0 ? s->cap : s->len,
+                .n_norm = s->n_norm,
+                .width = s->width,
+                .heads = s->heads,
+                .ffn = s->ffn,
+                .causal = s->causal,
+                .naive = s->naive};
     must(mix_options(s->v, s->set, &c));
-    return (ModelSpec){.variant = s->v, .blocks = s->blocks, .ctx = c, .state = s->state,
-                       .grads = s->grads, .seed = 3};
+    return (ModelSpec){.variant = s->v,
+                       .blocks = s->blocks,
+                       .ctx = c,
+                       .state = s->state,
+                       .grads = s->grads,
+                       .seed = 3};
 }
 
 /* Gains around 1, biases around 0.3, matrices as initialised. */

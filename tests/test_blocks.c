@@ -137,6 +137,7 @@ static void step(Stack *s, Way way, Result *out)
     if (way.switched_off)
         tape_grad(s->t, false);
     must(tape_backward(s->t, y, &s->dy));
+    cr_assert_eq(tape_has_grad(s->t), !way.switched_off);
     for (int i = 0; i < 2 * s->depth; i++)
         must(dev_read_f64(s->d, out->dw + i * WIDTH * WIDTH, s->layer[i / 2].w[i % 2].grad, 0,
                           WIDTH * WIDTH));

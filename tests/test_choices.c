@@ -42,7 +42,8 @@ Test(choices, frozen_ones_are_replayed)
     r.m.block[0].choices.frozen = false;
     stand_forward(&r, y);
     cr_assert(dev_read(r.d, after, pick->buf, (size_t)(B * T) * 4) == ST_OK);
-    cr_assert(memcmp(before, after, (size_t)(B * T) * 4) != 0, "the new input should choose otherwise");
+    cr_assert(memcmp(before, after, (size_t)(B * T) * 4) != 0,
+              "the new input should choose otherwise");
     cr_assert(worst(y, z, n) > 1e-3, "the frozen choice should have mattered");
     free(x);
     free(y);

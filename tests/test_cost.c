@@ -218,7 +218,8 @@ Test(cost, attend_counts_what_it_does)
 {
     static const struct {
         int64_t q_len, k_len, q_pos;
-    } cases[] = {{1, 1, 0}, {7, 7, 0}, {3, 9, 6}, {1, 9, 8}, {3, 9, 2}, {5, 9, 0}, {4, 3, 0}};
+    } cases[] = {{1, 1, 0}, {7, 7, 0}, {3, 9, 6}, {1, 9, 8},
+                 {3, 9, 2}, {5, 9, 0}, {4, 3, 0}, {3, 5, 10}};
     for (int i = 0; i < 2 * COUNT(cases); i++) {
         char what[64];
         bool causal = i & 1;

@@ -174,9 +174,10 @@ Test(device, spare_blocks_are_told_apart_by_size)
     Dev *d = open_limited("dry", 0);
     for (int i = 0; i < SIZES; i++)
         ptr[i] = (b[i] = take(d, (size_t)(i + 1) * 4096, MEM_ACT)).ptr;
-    for (int i = 0; i < SIZES; i++)
-        dev_free(d, &b[i]);
-    for (int i = SIZES - 1; i >= 0; i--) {
+    for (int n = 0; n < SIZES; n++)
+        dev_free(d, &b[n * 3 % SIZES]);
+    for (int n = 0; n < SIZES; n++) {
+        int i = n * 11 % SIZES; /* neither in order nor in reverse */
         b[i] = take(d, (size_t)(i + 1) * 4096, MEM_ACT);
         cr_assert_eq(b[i].ptr, ptr[i], "size %d", i);
     }
@@ -315,7 +316,7 @@ Test(device, scratch_that_failed_to_grow_can_be_asked_again)
     dev_close(d);
 }
 
-/* ---- clocks and counters ---- */
+/* ---- clocks and names ---- */
 Test(device, timers_run_forward)
 {
     for (int i = 0; i < COUNT(host_backends); i++) {
@@ -331,16 +332,6 @@ Test(device, timers_run_forward)
         dev_close(d);
     }
     timer_free(NULL);
-}
-
-Test(device, counted_flops_add_up)
-{
-    Dev *d = open_limited("ref", 0);
-    cr_expect_eq(dev_counted_flops(d), 0);
-    dev_count_flops(d, 3);
-    dev_count_flops(d, 4);
-    cr_expect_eq(dev_counted_flops(d), 7);
-    dev_close(d);
 }
 
 Test(device, every_tag_and_status_has_a_name)

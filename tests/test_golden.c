@@ -34,7 +34,8 @@ static void options(const StFile *f, Setting *s)
 
 static Setting setting_of(const StFile *f, const char *backend)
 {
-    Setting s = {.v = variant_find(st_meta(f, "variant")), .backend = backend, .blocks = 1, .grads = true};
+    Setting s = {
+        .v = variant_find(st_meta(f, "variant")), .backend = backend, .blocks = 1, .grads = true};
     cr_assert(s.v != NULL);
     s.batch = number(f, "batch");
     s.len = number(f, "len");
@@ -51,8 +52,8 @@ static Setting setting_of(const StFile *f, const char *backend)
 static const double *reals(const StFile *f, const char *name, int64_t n)
 {
     const StTensor *t = st_find(f, name);
-    cr_assert(t != NULL && t->dtype == SAFE_F64 && t->size == (size_t)n * sizeof(double), "%s: %s", f->path,
-              name);
+    cr_assert(t != NULL && t->dtype == SAFE_F64 && t->size == (size_t)n * sizeof(double), "%s: %s",
+              f->path, name);
     return t->data;
 }
 
@@ -106,7 +107,8 @@ static double file_error(const char *path, const char *backend)
     double *y = calloc((size_t)n, sizeof *y), *dx = calloc((size_t)n, sizeof *dx);
     double *dw = calloc((size_t)stand_n_params(&r), sizeof *dw);
     stand_backward(&r, reals(&f, "dy", n), y, dx, dw);
-    double most = fmax(output_error(&r, y, reals(&f, "y", n)), worst(dx, reals(&f, "grad.x", n), n));
+    double most =
+        fmax(output_error(&r, y, reals(&f, "y", n)), worst(dx, reals(&f, "grad.x", n), n));
     most = fmax(most, gradient_error(&r, &f, dw));
     free(y);
     free(dx);
@@ -123,11 +125,12 @@ static void all_files(const char *backend, double bound)
     cr_assert(glob("tests/golden/*.safetensors", 0, NULL, &g) == 0 && g.gl_pathc >= 20);
     for (size_t i = 0; i < g.gl_pathc; i++) {
         double error = file_error(g.gl_pathv[i], backend);
-        cr_expect(error <= bound, "%s: %s: error %g, allowed %g", backend, g.gl_pathv[i], error, bound);
+        cr_expect(error <= bound, "%s: %s: error %g, allowed %g", backend, g.gl_pathv[i], error,
+                  bound);
         most = fmax(most, error);
     }
-    printf("%zu golden files, %s: largest relative error %.2g (allowed %.2g)\n", g.gl_pathc, backend, most,
-           bound);
+    printf("%zu golden files, %s: largest relative error %.2g (allowed %.2g)\n", g.gl_pathc,
+           backend, most, bound);
     globfree(&g);
 }
 

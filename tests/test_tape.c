@@ -3,6 +3,8 @@
 
 #include <criterion/criterion.h>
 #include <math.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -142,6 +144,13 @@ Test(tape, tensors_too_large_to_count_are_out_of_memory)
     cr_expect_eq(tensor_new(k.d, &x, REAL, MEM_INPUT, 4, huge), ST_OOM, "2^64 numbers");
     cr_expect_null(x.buf.ptr);
     desk_close(&k);
+}
+
+Test(tape, operands_that_do_not_fit_are_broken_promises, .signal = SIGABRT)
+{
+    Desk k = desk_open("ref");
+    fclose(stderr);
+    op_affine(k.t, &k.x, &k.w, NULL); /* 64 gains for 8 columns */
 }
 
 /* ---- release ---- */

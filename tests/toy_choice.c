@@ -9,7 +9,8 @@ enum { Q, K, V, PICK, N_PARTS };
 
 static double real_at(const Call *c, const void *p, int64_t i)
 {
-    return dev_real(c->dev) == sizeof(double) ? ((const double *)p)[i] : (double)((const float *)p)[i];
+    return dev_real(c->dev) == sizeof(double) ? ((const double *)p)[i]
+                                              : (double)((const float *)p)[i];
 }
 
 static void real_add(const Call *c, void *p, int64_t i, double x)
@@ -71,7 +72,8 @@ static Status take_forward(const Call *c)
         int64_t b = r / T, j = at[r];
         double s = score(c, b, r % T, j);
         for (int64_t a = 0; a < w; a++)
-            real_add(c, call_ptr(c->out[0]), r * w + a, s * real_at(c, call_ptr(c->in[V]), (b * T + j) * w + a));
+            real_add(c, call_ptr(c->out[0]), r * w + a,
+                     s * real_at(c, call_ptr(c->in[V]), (b * T + j) * w + a));
     }
     return ST_OK;
 }
@@ -89,8 +91,10 @@ static Status take_backward(const Call *c)
             real_add(c, call_grad(c, V), row * w + a, s * dy);
         }
         for (int64_t a = 0; a < w; a++) {
-            real_add(c, call_grad(c, Q), r * w + a, ds * real_at(c, call_ptr(c->in[K]), row * w + a));
-            real_add(c, call_grad(c, K), row * w + a, ds * real_at(c, call_ptr(c->in[Q]), r * w + a));
+            real_add(c, call_grad(c, Q), r * w + a,
+                     ds * real_at(c, call_ptr(c->in[K]), row * w + a));
+            real_add(c, call_grad(c, K), row * w + a,
+                     ds * real_at(c, call_ptr(c->in[Q]), r * w + a));
         }
     }
     return ST_OK;

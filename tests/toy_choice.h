@@ -1,4 +1,5 @@
-/* toy_choice.h - a mixer with a discrete decision, for testing how choices are kept and replayed. */
+/* toy_choice.h - a mixer with a discrete decision, for testing how choices are kept and replayed.
+ */
 #ifndef LONGMIX_TESTS_TOY_CHOICE_H
 #define LONGMIX_TESTS_TOY_CHOICE_H
 

@@ -1,21 +1,40 @@
 /* flash_linear.c - FLASH: mixed chunk attention, quadratic inside chunks and linear across them.
  *
- * Hua et al. 2022, "Transformer Quality in Linear Time", arXiv:2202.10447, section 3. U, V, Z and the
- * gate as in gau.c; Z gives four heads Qq, Kq, Ql, Kl by gain, bias and rotation (global index):
+ * Hua et al. 2022, "Transformer Quality in Linear Time", arXiv:2202.10447, section 3. U, V, Z and
+ * the gate as in gau.c; Z gives four heads by gain, bias and rotation (global index):
+ *
  *     O_i = post sum_{j in chunk(i)} relu(alpha Qq_i.Kq_j)^2 V_j + Ql_i M_g
- *     causal: M_g = c_g sum_{h<g} Kl_h' V_h (finished chunks only); bidirectional: over all chunks
- * time O(T (C (S+E) + S E)), state O(S E + C (S+E)), independent of T. The option `norm` chooses the
- * constants of the published forms, C the chunk, n the training length (or T, bidirectional):
- *     0 main text   alpha 1,   c 1            2 lucidrains  alpha 1/C, c 1/C        (1/n)
- *     1 appendix    alpha 1/C, c 1/(C g)      3 J. Su       alpha 1, post 1/(C S), c 1/(C g)  (1/n)
- * (bidirectional c in brackets; for 1 it is 1/(C chunks)). The first chunk has no M. No additive
- * bias. Two blocks make one Transformer layer. */
+ *     M_g = c_g sum_{h<g} Kl_h' V_h, finished chunks only; bidirectional: over all chunks
+ *
+ * time O(T (C (S+E) + S E)), state O(S E + C (S+E)), independent of T. The option `norm` chooses
+ * the constants of the published forms (C the chunk; bidirectional c in brackets):
+ *
+ *     0  main text       alpha 1      post 1          c 1        (1)
+ *     1  appendix        alpha 1/C    post 1          c 1/(C g)  (1/(C chunks))
+ *     2  lucidrains      alpha 1/C    post 1          c 1/C      (1/T)
+ *     3  J. Su           alpha 1      post 1/(C S)    c 1/(C g)  (1/T)
+ *
+ * The first chunk has no M. No additive bias. Two blocks make one Transformer layer. */
 #include "variants/template/mixer.h"
 
 enum {
-    W_U, B_U, W_V, B_V, W_Z, B_Z,
-    QQ_GAIN, QQ_BIAS, KQ_GAIN, KQ_BIAS, QL_GAIN, QL_BIAS, KL_GAIN, KL_BIAS,
-    W_O, B_O, N_PARAMS
+    W_U,
+    B_U,
+    W_V,
+    B_V,
+    W_Z,
+    B_Z,
+    QQ_GAIN,
+    QQ_BIAS,
+    KQ_GAIN,
+    KQ_BIAS,
+    QL_GAIN,
+    QL_BIAS,
+    KL_GAIN,
+    KL_BIAS,
+    W_O,
+    B_O,
+    N_PARAMS
 };
 enum { SUM, PART, KEYS, VALS, N_STATE };
 enum { QQ, KQ, QL, KL, V, U, N_PARTS };

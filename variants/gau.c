@@ -38,7 +38,8 @@ static Status accepts(const MixCtx *c)
     if (c->opt[ROW_NORM] != 0 && c->opt[SCALING] != 2)
         return FAIL(ST_SHAPE, "row_norm=1 goes with scaling=2, not %d", (int)c->opt[SCALING]);
     if (c->n_norm < 1)
-        return FAIL(ST_SHAPE, "the length normaliser n must be positive, not %lld", (long long)c->n_norm);
+        return FAIL(ST_SHAPE, "the length normaliser n must be positive, not %lld",
+                    (long long)c->n_norm);
     return ST_OK;
 }
 

@@ -8,7 +8,8 @@ double attend_pairs(int64_t batch, int64_t q_len, int64_t k_len, int64_t q_pos, 
     if (!causal)
         return (double)batch * (double)q_len * (double)k_len;
     /* query i sees min(k_len, q_pos + i + 1) keys */
-    double full = (double)max64(0, q_pos + q_len - k_len), part = (double)q_len - full;
+    double full = (double)min64(q_len, max64(0, q_pos + q_len - k_len)),
+           part = (double)q_len - full;
     double first = (double)q_pos + 1;
     return (double)batch * (full * (double)k_len + part * (2 * first + part - 1) / 2);
 }
@@ -98,7 +99,7 @@ Tensor *op_attend(Tape *t, Tensor *q, Tensor *k, Tensor *v, Tensor *lens, Attend
         o.k_len = k->dim[1];
     CHECK(k->dim[0] == b && v->dim[0] == b && k->dim[1] == v->dim[1] && o.k_len <= k->dim[1]);
     CHECK(tensor_width(q) == tensor_width(k) && tensor_width(q) % o.heads == 0);
-    CHECK(tensor_width(v) % o.heads == 0);
+    CHECK(tensor_width(v) % o.heads == 0 && (lens == NULL || tensor_size(lens) == b));
     Call c = call_new(t, &o, sizeof o);
     call_in(&c, q);
     call_in(&c, k);
@@ -203,11 +204,13 @@ Tensor *op_chunks(Tape *t, Tensor *const qk[4], Tensor *v, Tensor *lens, Tensor 
 {
     ChunksArg arg = {.o = o};
     CHECK(o.chunk > 0 && (state == NULL || (o.causal && !tape_has_grad(t))));
+    CHECK(lens == NULL || tensor_size(lens) == v->dim[0]);
     for (int i = 0; state != NULL && i < 4; i++)
         arg.state[i] = state[i]->buf.ptr;
     Call c = call_new(t, &arg, sizeof arg);
     for (int i = 0; i < 4; i++) {
-        CHECK(qk[i]->dim[1] == v->dim[1] && tensor_width(qk[i]) == tensor_width(qk[0]));
+        CHECK(qk[i]->dim[0] == v->dim[0] && qk[i]->dim[1] == v->dim[1]);
+        CHECK(tensor_width(qk[i]) == tensor_width(qk[0]));
         call_in(&c, qk[i]);
     }
     call_in(&c, v);

@@ -32,11 +32,29 @@ static Status backward(const Call *c)
 {
     Shape s = shape_of(c);
     const void *dy = c->out[0]->grad.ptr;
-    Gemm dx = {.m = s.rows, .n = s.in, .k = s.out, .tb = true, .alpha = 1, .beta = 1, .a = dy,
-               .b = call_ptr(c->in[1]), .c = call_grad(c, 0), .lda = s.out, .ldb = s.out,
+    Gemm dx = {.m = s.rows,
+               .n = s.in,
+               .k = s.out,
+               .tb = true,
+               .alpha = 1,
+               .beta = 1,
+               .a = dy,
+               .b = call_ptr(c->in[1]),
+               .c = call_grad(c, 0),
+               .lda = s.out,
+               .ldb = s.out,
                .ldc = s.in};
-    Gemm dw = {.m = s.in, .n = s.out, .k = s.rows, .ta = true, .alpha = 1, .beta = 1,
-               .a = call_ptr(c->in[0]), .b = dy, .c = call_grad(c, 1), .lda = s.in, .ldb = s.out,
+    Gemm dw = {.m = s.in,
+               .n = s.out,
+               .k = s.rows,
+               .ta = true,
+               .alpha = 1,
+               .beta = 1,
+               .a = call_ptr(c->in[0]),
+               .b = dy,
+               .c = call_grad(c, 1),
+               .lda = s.in,
+               .ldb = s.out,
                .ldc = s.out};
     if (dx.c != NULL)
         TRY(c->k->gemm(c->dev, &dx));
@@ -58,6 +76,7 @@ static const Op linear = {"linear", forward, backward, cost};
 Tensor *op_linear(Tape *t, Tensor *x, Tensor *w, Tensor *bias)
 {
     CHECK(w->rank == 2 && w->dim[0] == tensor_width(x));
+    CHECK(bias == NULL || tensor_size(bias) == w->dim[1]);
     Call c = call_new(t, NULL, 0);
     int64_t dim[MAX_RANK];
     for (int i = 0; i < x->rank; i++)

@@ -79,6 +79,11 @@ Tensor *op_add(Tape *t, Tensor *a, Tensor *b)
 }
 
 /* ---- y = x * gain + bias ---- */
+static bool fits(const Tensor *x, int64_t n)
+{
+    return x == NULL || tensor_size(x) == n;
+}
+
 static Affine affine_of(const Call *c)
 {
     return (Affine){.rows = tensor_rows(c->in[0]),
@@ -111,6 +116,7 @@ static const Op affine = {"affine", affine_forward, affine_backward, NULL};
 
 Tensor *op_affine(Tape *t, Tensor *x, Tensor *gain, Tensor *bias)
 {
+    CHECK(fits(gain, tensor_width(x)) && fits(bias, tensor_width(x)));
     Call c = call_new(t, NULL, 0);
     call_in(&c, x);
     call_in(&c, gain);
@@ -164,6 +170,7 @@ Tensor *op_norm(Tape *t, NormKind kind, double eps, Tensor *x, Tensor *gain, Ten
 {
     if (kind == NORM_NONE)
         return x;
+    CHECK(fits(gain, kind == NORM_SCALE ? 1 : tensor_width(x)) && fits(bias, tensor_width(x)));
     Call c = call_new(t, &(NormArg){kind, eps}, sizeof(NormArg));
     call_in(&c, x);
     call_in(&c, gain);
@@ -211,7 +218,8 @@ static const Op rope = {"rope", rope_forward, rope_backward, NULL};
 
 Tensor *op_rope(Tape *t, Tensor *x, RopeOpt o)
 {
-    CHECK(x->rank == 3 && tensor_width(x) % o.heads == 0 && o.rot % 2 == 0);
+    CHECK(x->rank == 3 && tensor_width(x) % o.heads == 0);
+    CHECK(o.rot % 2 == 0 && o.rot <= tensor_width(x) / o.heads);
     Call c = call_new(t, &o, sizeof o);
     call_in(&c, x);
     call_out_like(&c, t, x);

@@ -23,8 +23,8 @@ static Status accepts(const MixCtx *c)
 {
     int d = c->width / c->heads, rot = (int)c->opt[ROPE_ROT];
     if (d % 2 != 0)
-        return FAIL(ST_SHAPE, "rotary positions need an even head width, not %d / %d = %d", c->width,
-                    c->heads, d);
+        return FAIL(ST_SHAPE, "rotary positions need an even head width, not %d / %d = %d",
+                    c->width, c->heads, d);
     if (rot % 2 != 0 || rot > d)
         return FAIL(ST_SHAPE, "rope_rot %d (an even number up to the head width %d)", rot, d);
     return ST_OK;
@@ -93,7 +93,8 @@ static void matrix(double *P, const HostParts *h, int g, const MixCtx *c)
     for (int64_t i = 0; i < h->len; i++) {
         double *row = P + i * h->len, sum = 0;
         for (int64_t j = 0; j < h->len; j++) {
-            const double *q = h->part[Q] + i * c->width + g * d, *k = h->part[K] + j * c->width + g * d;
+            const double *q = h->part[Q] + i * c->width + g * d,
+                         *k = h->part[K] + j * c->width + g * d;
             double s = 0;
             for (int a = 0; a < d; a++)
                 s += q[a] * k[a];
@@ -110,7 +111,8 @@ static void matrix(double *P, const HostParts *h, int g, const MixCtx *c)
 static double flops(const MixCtx *c)
 {
     double rows = (double)c->batch * (double)c->q_len, d = c->width;
-    return 8 * rows * d * d + 4 * d * attend_pairs(c->batch, c->q_len, c->pos + c->q_len, c->pos, c->causal);
+    return 8 * rows * d * d +
+           4 * d * attend_pairs(c->batch, c->q_len, c->pos + c->q_len, c->pos, c->causal);
 }
 
 const Mixer mixer_attention = {

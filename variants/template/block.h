@@ -1,7 +1,8 @@
 /* block.h - one block of a model: token mixer and channel mixer with their norms and residuals.
  *
  * Parameters are declared in one list, in the order norm1, mixer, norm2, ffn, and named
- * "norm1.gain", "mixer.w_q", "ffn.w_in": the same names everywhere (checkpoints, golden vectors). */
+ * "norm1.gain", "mixer.w_q", "ffn.w_in": the same names everywhere (checkpoints, golden vectors).
+ */
 #ifndef LONGMIX_BLOCK_H
 #define LONGMIX_BLOCK_H
 

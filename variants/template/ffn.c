@@ -34,7 +34,8 @@ static double gelu_flops(const MixCtx *c)
     return 4 * rows_of(c) * c->width * c->ffn;
 }
 
-const ChannelMixer channel_gelu = {"gelu", N_GELU, four_times, gelu_params, gelu_forward, gelu_flops};
+const ChannelMixer channel_gelu = {"gelu",      N_GELU,       four_times,
+                                   gelu_params, gelu_forward, gelu_flops};
 
 /* ---- (silu(x W_gate) * (x W_in)) W_out, F = 8/3 D (Shazeer 2020, arXiv:2002.05202) ---- */
 enum { W_GATE, W_UP, W_DOWN, N_SWIGLU };
@@ -55,7 +56,8 @@ static Tensor *swiglu_forward(Tape *t, Tensor *const w[], Tensor *x, const MixCt
 {
     (void)c;
     Tensor *gate = op_linear(t, x, w[W_GATE], NULL); /* (B,T,F) */
-    return op_linear(t, op_gate(t, ACT_SILU, gate, op_linear(t, x, w[W_UP], NULL)), w[W_DOWN], NULL);
+    return op_linear(t, op_gate(t, ACT_SILU, gate, op_linear(t, x, w[W_UP], NULL)), w[W_DOWN],
+                     NULL);
 }
 
 static double swiglu_flops(const MixCtx *c)
@@ -63,5 +65,5 @@ static double swiglu_flops(const MixCtx *c)
     return 6 * rows_of(c) * c->width * c->ffn;
 }
 
-const ChannelMixer channel_swiglu = {"swiglu",       N_SWIGLU,       eight_thirds,
+const ChannelMixer channel_swiglu = {"swiglu",      N_SWIGLU,       eight_thirds,
                                      swiglu_params, swiglu_forward, swiglu_flops};

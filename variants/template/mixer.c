@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const cap_names[N_CAPS] = {"causal",     "bidirectional", "stateful",
-                                       "linear_state", "fixed_len",   "choices",
-                                       "own_decode", "heads_exchangeable", "naive"};
+const char *const cap_names[N_CAPS] = {"causal",       "bidirectional",      "stateful",
+                                       "linear_state", "fixed_len",          "choices",
+                                       "own_decode",   "heads_exchangeable", "naive"};
 
 Slot slot_matrix(const char *name, int64_t in, int64_t out)
 {
@@ -58,8 +58,8 @@ static Status unknown_option(const Option *options, const char *key, int len)
         size_t at = strlen(known);
         snprintf(known + at, sizeof known - at, "%s%s", i > 0 ? ", " : "", options[i].name);
     }
-    return FAIL(ST_USAGE, "unknown option '%.*s' (%s%s)", len, key, known[0] ? "there are " : "there are none",
-                known);
+    return FAIL(ST_USAGE, "unknown option '%.*s' (%s%s)", len, key,
+                known[0] ? "there are " : "there are none", known);
 }
 
 static Status set_option(const Option *options, const char *item, size_t len, double opt[])
@@ -74,8 +74,9 @@ static Status set_option(const Option *options, const char *item, size_t len, do
     double value = eq != NULL ? strtod(eq + 1, &end) : 0;
     bool good = eq != NULL && end == item + len && end > eq + 1 && value >= o->lo && value <= o->hi;
     if (!good || (o->whole && value != floor(value)))
-        return FAIL(ST_USAGE, "option '%.*s' (%s takes a %s from %.10g to %.10g)", (int)min64((int64_t)len, 64),
-                    item, o->name, o->whole ? "whole number" : "number", o->lo, o->hi);
+        return FAIL(ST_USAGE, "option '%.*s' (%s takes a %s from %.10g to %.10g)",
+                    (int)min64((int64_t)len, 64), item, o->name,
+                    o->whole ? "whole number" : "number", o->lo, o->hi);
     opt[i] = value;
     return ST_OK;
 }
@@ -106,7 +107,8 @@ Status mix_options(const Variant *v, const char *set, MixCtx *c)
 static Status accepts_sizes(const Variant *v, const MixCtx *c)
 {
     if (c->width < 1 || c->heads < 1 || c->width % c->heads != 0)
-        return FAIL(ST_SHAPE, "%s: %d heads do not divide the width %d", v->name, c->heads, c->width);
+        return FAIL(ST_SHAPE, "%s: %d heads do not divide the width %d", v->name, c->heads,
+                    c->width);
     if (c->batch < 1 || c->q_len < 1)
         return FAIL(ST_SHAPE, "%s: a batch of %lld sequences of %lld positions", v->name,
                     (long long)c->batch, (long long)c->q_len);

@@ -36,7 +36,7 @@ typedef enum Init { INIT_NORMAL, INIT_ZERO, INIT_ONE } Init;
 typedef struct Slot {
     const char *name;
     Init init;
-    double sd; /* of INIT_NORMAL */
+    double sd;  /* of INIT_NORMAL */
     bool decay; /* weight decay applies: matrices yes; gains, biases no */
     int rank;
     int64_t dim[MAX_RANK];
@@ -57,14 +57,14 @@ typedef struct Option {
 /* One call of a mixer: a plain value. */
 typedef struct MixCtx {
     int64_t batch;
-    int64_t q_len; /* new positions */
-    int64_t pos;   /* position of the first of them */
-    int64_t cap;   /* longest context of this case: sizes the caches; FIXED_LEN parameters */
+    int64_t q_len;  /* new positions */
+    int64_t pos;    /* position of the first of them */
+    int64_t cap;    /* longest context of this case: sizes the caches; FIXED_LEN parameters */
     int64_t n_norm; /* fixed length normaliser of the GAU family: the training length */
     int width, heads;
-    int ffn;        /* channel width F (or E of the GAU family); 0: the variant's default */
+    int ffn; /* channel width F (or E of the GAU family); 0: the variant's default */
     bool causal, training, naive;
-    Tensor *lens;   /* (B) I32 valid lengths (right padding), or NULL: all valid */
+    Tensor *lens; /* (B) I32 valid lengths (right padding), or NULL: all valid */
     uint64_t seed;
     double opt[MIX_MAX_OPTIONS]; /* values of the mixer's options, same order */
 } MixCtx;
@@ -150,18 +150,18 @@ typedef enum Placement {
 
 /* A recipe: the named thing that the command line, the rows and the plots speak of. */
 typedef struct Variant {
-    const char *name;  /* as on the command line; the file is variants/NAME.c */
-    const char *title; /* a line for people */
-    const char *paper; /* authors, year, identifier */
+    const char *name;         /* as on the command line; the file is variants/NAME.c */
+    const char *title;        /* a line for people */
+    const char *paper;        /* authors, year, identifier */
     const char *time, *state; /* complexity of mixing T tokens, and of the decode state: "T^2 D" */
     const Mixer *mixer;
-    const char *mixer_set;        /* option values that differ from the mixer's defaults; NULL */
-    const ChannelMixer *channel;  /* NULL: none */
+    const char *mixer_set;       /* option values that differ from the mixer's defaults; NULL */
+    const ChannelMixer *channel; /* NULL: none */
     NormKind norm;
     double norm_eps;
     bool norm_bias;
     Placement mixer_norm, channel_norm;
-    int blocks_per_layer; /* blocks in one Transformer-layer equivalent: 2 for GAU */
+    int blocks_per_layer;          /* blocks in one Transformer-layer equivalent: 2 for GAU */
     int (*default_ffn)(int width); /* without a channel mixer: E; NULL: the channel mixer's */
 } Variant;
 
@@ -174,7 +174,8 @@ extern const Mixer mixer_attention;
 extern const ChannelMixer channel_gelu, channel_swiglu;
 
 /* Fills c->opt from the mixer's defaults, the variant's mixer_set and then `set` ("k=v k=v", may be
- * NULL), and c->ffn from the default where it is 0. ST_USAGE names the key or value that is wrong. */
+ * NULL), and c->ffn from the default where it is 0. ST_USAGE names the key or value that is wrong.
+ */
 Status mix_options(const Variant *v, const char *set, MixCtx *c);
 Status option_parse(const Option *options, const char *set, double opt[]);
 /* Checks the caps against the context, then the mixer's own accepts. */
