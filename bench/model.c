@@ -112,6 +112,7 @@ Status model_init(Model *m, Dev *d, const ModelSpec *spec)
     *m = (Model){.spec = *spec, .ctx = spec->ctx, .dev = d};
     m->n_blocks = spec->blocks > 0 ? spec->blocks : spec->layers * spec->variant->blocks_per_layer;
     CHECK(m->n_blocks > 0);
+    m->ctx.carried = m->spec.ctx.carried = spec->state;
     TRY(mix_accepts(spec->variant, &spec->ctx));
     return build(m);
 }

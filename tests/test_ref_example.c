@@ -129,7 +129,7 @@ Test(example, flash)
     Chunks a = flash(&x, true);
     cr_assert_eq(dev_kernels(d)->chunks_fwd(d, &a), ST_OK);
     cr_assert_lt(far(x.o, flash_rows, NW), PRINTED);
-    cr_assert_eq(dev_counted_flops(d), 7 * 2.0 * (W + W) + (2 + 3 * 2) * 2.0 * W * W);
+    cr_assert_eq(dev_counted_flops(d), 7 * 2.0 * (W + W) + (4 + 3) * 2.0 * W * W);
     gated(&x, y);
     cr_assert_lt(far(y, want_uo, NW), PRINTED);
     a.lin_mean = false;

@@ -294,6 +294,35 @@ Test(tape, results_that_nobody_used_have_zero_gradients)
     }
 }
 
+/* Gradients of one tensor in several roles land in one place: the kernels get equal addresses. */
+static void fan_out(const char *backend, bool naive, double *dw)
+{
+    Desk k = desk_open(backend);
+    AttendOpt o = {.kind = ATTN_SOFTMAX, .naive = naive, .causal = true, .heads = 2, .scale = 0.5};
+    k.w.needs_grad = true;
+    tape_grad(k.t, true);
+    Tensor *h = op_linear(k.t, &k.x, &k.w, NULL);
+    Tensor *y = op_attend(k.t, h, h, h, NULL, o);
+    y = op_add(k.t, op_gate(k.t, ACT_SILU, y, y), op_gate(k.t, ACT_GELU, h, y));
+    must(tape_backward(k.t, op_add(k.t, y, y), NULL));
+    read_all(&k, k.w.grad, dw, WIDTH * WIDTH);
+    desk_close(&k);
+}
+
+Test(tape, a_tensor_may_be_used_many_times)
+{
+    double ref[WIDTH * WIDTH], cpu[WIDTH * WIDTH], most = 0;
+    for (int naive = 0; naive < 2; naive++) {
+        fan_out("ref", naive != 0, ref);
+        fan_out("cpu", naive != 0, cpu);
+        for (int i = 0; i < WIDTH * WIDTH; i++)
+            most = fmax(most, fabs(ref[i]));
+        for (int i = 0; i < WIDTH * WIDTH; i++)
+            cr_expect_float_eq(cpu[i], ref[i], 1e-5 * most, "%g, not %g", cpu[i], ref[i]);
+        cr_expect_gt(most, 0.1);
+    }
+}
+
 /* ---- the caches ---- */
 Test(tape, append_writes_rows_in_every_sequence)
 {

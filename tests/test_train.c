@@ -129,6 +129,20 @@ Test(train, backends_and_strategies_agree)
     }
 }
 
+Test(train, only_the_first_step_asks_for_memory)
+{
+    for (int v = 0; variant_table[v] != NULL; v++) {
+        Room r;
+        TrainSpec s = tiny_training(variant_table[v]);
+        begin(&r, &s, "cpu");
+        trained(&r.t, 1);
+        int64_t first = dev_mem(r.d).n_backend;
+        trained(&r.t, 4);
+        cr_expect_eq(dev_mem(r.d).n_backend, first, "%s", variant_table[v]->name);
+        end(&r);
+    }
+}
+
 Test(train, seeds_draw_weights_and_batches)
 {
     TrainSpec s = tiny_training(variant_find("vanilla"));

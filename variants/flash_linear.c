@@ -15,29 +15,11 @@
  *     3  J. Su           alpha 1      post 1/(C S)    c 1/(C g)  (1/T)
  *
  * The first chunk has no M. No additive bias. Two blocks make one Transformer layer. */
-#include "variants/template/mixer.h"
+#include "variants/template/gated.h"
 
-enum {
-    W_U,
-    B_U,
-    W_V,
-    B_V,
-    W_Z,
-    B_Z,
-    QQ_GAIN,
-    QQ_BIAS,
-    KQ_GAIN,
-    KQ_BIAS,
-    QL_GAIN,
-    QL_BIAS,
-    KL_GAIN,
-    KL_BIAS,
-    W_O,
-    B_O,
-    N_PARAMS
-};
+enum { N_HEAD_PARAMS = 8, N_PARAMS = HEAD_GAIN + N_HEAD_PARAMS };
 enum { SUM, PART, KEYS, VALS, N_STATE };
-enum { QQ, KQ, QL, KL, V, U, N_PARTS };
+enum { QQ = HEAD, KQ, QL, KL, N_PARTS };
 enum { S_DIM, CHUNK, NORM, ROPE_HALF };
 
 static const Option options[] = {
@@ -67,19 +49,9 @@ static Status accepts(const MixCtx *c)
 
 static void params(Slot s[], const MixCtx *c)
 {
-    static const char *const head[] = {"qq_gain", "qq_bias", "kq_gain", "kq_bias",
-                                       "ql_gain", "ql_bias", "kl_gain", "kl_bias"};
-    int64_t d = c->width, e = c->ffn, z = s_dim(c);
-    s[W_U] = slot_matrix("w_u", d, e);
-    s[B_U] = slot_vector("b_u", INIT_ZERO, 0, e);
-    s[W_V] = slot_matrix("w_v", d, e);
-    s[B_V] = slot_vector("b_v", INIT_ZERO, 0, e);
-    s[W_Z] = slot_matrix("w_z", d, z);
-    s[B_Z] = slot_vector("b_z", INIT_ZERO, 0, z);
-    for (int i = 0; i < COUNT(head); i++)
-        s[QQ_GAIN + i] = slot_vector(head[i], i % 2 == 0 ? INIT_ONE : INIT_ZERO, 0, z);
-    s[W_O] = slot_matrix("w_o", e, d);
-    s[B_O] = slot_vector("b_o", INIT_ZERO, 0, d);
+    static const char *const heads[N_HEAD_PARAMS] = {"qq_gain", "qq_bias", "kq_gain", "kq_bias",
+                                                     "ql_gain", "ql_bias", "kl_gain", "kl_bias"};
+    gated_params(s, c, s_dim(c), heads, N_HEAD_PARAMS);
 }
 
 static void state(Slot s[], const MixCtx *c)
@@ -90,21 +62,9 @@ static void state(Slot s[], const MixCtx *c)
     s[VALS] = slot_state("vals", c->batch, chunk(c), c->ffn);
 }
 
-static Tensor *silu_dense(Tape *t, Tensor *x, Tensor *w, Tensor *b)
-{
-    return op_act(t, ACT_SILU, op_linear(t, x, w, b));
-}
-
-/* U is kept before its activation: the gate applies it. */
 static void project(Tape *t, const MixIn *in, Tensor *x, Parts *out)
 {
-    Tensor *const *w = in->w;
-    RopeOpt rope = {in->ctx->pos, 1, 0, 10000, in->ctx->opt[ROPE_HALF] != 0};
-    Tensor *z = silu_dense(t, x, w[W_Z], w[B_Z]); /* (B,T,S) */
-    for (int i = 0; i < 4; i++)
-        out->p[QQ + i] = op_rope(t, op_affine(t, z, w[QQ_GAIN + 2 * i], w[QQ_BIAS + 2 * i]), rope);
-    out->p[V] = silu_dense(t, x, w[W_V], w[B_V]); /* (B,T,E) */
-    out->p[U] = op_linear(t, x, w[W_U], w[B_U]);
+    gated_project(t, in, x, N_HEAD_PARAMS / 2, in->ctx->opt[ROPE_HALF] != 0, out);
 }
 
 /* The published constants are numbers, not code paths. */
@@ -126,26 +86,6 @@ static ChunksOpt constants(const MixCtx *c)
 static Tensor *mix(Tape *t, const MixIn *in, const Parts *parts)
 {
     return op_chunks(t, parts->p + QQ, parts->p[V], in->ctx->lens, in->st, constants(in->ctx));
-}
-
-static Tensor *finish(Tape *t, const MixIn *in, const Parts *parts, Tensor *mixed, Tensor *x)
-{
-    (void)x;
-    return op_linear(t, op_gate(t, ACT_SILU, parts->p[U], mixed), in->w[W_O], in->w[B_O]);
-}
-
-static int groups(const MixCtx *c)
-{
-    (void)c;
-    return 1;
-}
-
-static double dot(const double *a, const double *b, int n)
-{
-    double s = 0;
-    for (int i = 0; i < n; i++)
-        s += a[i] * b[i];
-    return s;
 }
 
 /* c_g of section 3.2: the factor of the linear part for queries of chunk g. */
@@ -173,12 +113,13 @@ static void matrix(double *P, const HostParts *h, int group, const MixCtx *c)
     for (int64_t i = 0; i < h->len; i++)
         for (int64_t j = 0; j < h->len; j++) {
             int64_t gi = i / chunk(c), gj = j / chunk(c);
-            double s = dot(h->part[QQ] + i * z, h->part[KQ] + j * z, z), p = 0;
+            double s = gated_dot(h->part[QQ] + i * z, h->part[KQ] + j * z, z), p = 0;
             s = kind == 1 || kind == 2 ? s / C : s;
             if (gi == gj && (!c->causal || j <= i) && s > 0)
                 p += kind == 3 ? s * s / (C * z) : s * s;
             if (!c->causal || gj < gi)
-                p += linear_factor(h, gi, c) * dot(h->part[QL] + i * z, h->part[KL] + j * z, z);
+                p += linear_factor(h, gi, c) *
+                     gated_dot(h->part[QL] + i * z, h->part[KL] + j * z, z);
             P[i * h->len + j] = j < h->valid ? p : 0;
         }
 }
@@ -198,13 +139,15 @@ static double local_pairs(const MixCtx *c)
     return pairs;
 }
 
-/* 6 D E + 2 D S a position, 2 (S + E) a local pair, 2 S E into and 2 S E out of the state. */
+/* The projections, 2 (S + E) a local pair, 2 S E into and 2 S E out of the sums. The first chunk of
+ * a causal pass has nothing before it; the last, if no state is carried on, nothing after. */
 static double flops(const MixCtx *c)
 {
-    double b = (double)c->batch, len = (double)c->q_len, d = c->width, e = c->ffn, z = s_dim(c);
+    double b = (double)c->batch, len = (double)c->q_len, e = c->ffn, z = s_dim(c);
     double reads = c->causal ? (double)max64(0, c->pos + c->q_len - max64(c->pos, chunk(c))) : len;
-    return b * (len * (6 * d * e + 2 * d * z) + 2 * local_pairs(c) * (z + e) +
-                2 * z * e * (len + reads));
+    double adds = c->causal && !c->carried ? (double)((c->q_len - 1) / chunk(c) * chunk(c)) : len;
+    return gated_flops(c, s_dim(c)) +
+           b * (2 * local_pairs(c) * (z + e) + 2 * z * e * (adds + reads));
 }
 
 extern const Mixer mixer_gau;
@@ -231,16 +174,11 @@ const Mixer mixer_flash_linear = {
     .state = state,
     .project = project,
     .mix = mix,
-    .finish = finish,
-    .groups = groups,
+    .finish = gated_finish,
+    .groups = gated_groups,
     .matrix = matrix,
     .flops = flops,
 };
-
-static int twice(int width)
-{
-    return 2 * width;
-}
 
 const Variant variant_flash_linear = {
     .name = "flash_linear",
@@ -252,5 +190,5 @@ const Variant variant_flash_linear = {
     .norm = NORM_SCALE,
     .norm_eps = 1e-5,
     .blocks_per_layer = 2,
-    .default_ffn = twice,
+    .default_ffn = gated_ffn,
 };

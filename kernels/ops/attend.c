@@ -186,15 +186,21 @@ static double local_pairs(const Chunks *a)
     return pairs;
 }
 
-/* Local scores and values, plus kl'v into the state and ql M out of it (2 S E each a position). */
+/* Local scores and values, plus kl'v into the sums and ql M out of them (2 S E each a position).
+ * The first chunk of a causal pass has nothing before it; the last, without state, nothing after.
+ */
 static Cost chunks_cost(const Call *c)
 {
     Chunks a = chunks_of(c);
-    double se = 2.0 * a.s * a.e, rows = (double)a.batch * (double)a.len;
-    double reads = rows;
-    if (a.causal) /* the first chunk has nothing before it */
-        reads = (double)a.batch * (double)max64(0, a.pos + a.len - max64(a.pos, a.chunk));
-    return (Cost){2.0 * local_pairs(&a) * (a.s + a.e) + se * (rows + reads), call_bytes(c)};
+    ChunksArg arg;
+    memcpy(&arg, c->arg, sizeof arg);
+    int64_t adds = a.len, reads = a.len;
+    if (a.causal)
+        reads = max64(0, a.pos + a.len - max64(a.pos, a.chunk));
+    if (a.causal && arg.state[0] == NULL)
+        adds = (a.len - 1) / a.chunk * a.chunk;
+    double linear = 2.0 * a.s * a.e * (double)a.batch * ((double)adds + (double)reads);
+    return (Cost){2.0 * local_pairs(&a) * (a.s + a.e) + linear, call_bytes(c)};
 }
 
 static const Op chunks = {"chunks", chunks_forward, chunks_backward, chunks_cost};

@@ -169,17 +169,20 @@ static void position_bwd(const Chunks *a, int64_t b, int64_t i)
 }
 
 /* Local part: q.k and a.v of every visible pair, as the loops run. Linear part: what its recurrent
- * form needs, since the pairwise sums here are a definition and nobody's cost: 2 S E for adding
- * kl'v and 2 S E for ql M, for every valid position (causal: the latter from chunk 1 on). */
+ * form needs, since the pairwise sums here are a definition and nobody's cost: 2 S E for ql M
+ * (causal: from chunk 1 on) and 2 S E for adding kl'v, for every valid position whose sum somebody
+ * reads: without state a causal pass has no use for that of its last chunk. */
 static double flops_of(const Chunks *a)
 {
+    const int64_t last = (a->len - 1) / a->chunk * a->chunk;
+    const int64_t added = a->causal && a->sum == NULL ? last : a->pos + a->len;
     double pairs = 0.0, updates = 0.0;
     for (int64_t b = 0; b < a->batch; b++)
         for (int64_t t = a->pos; t < a->pos + a->len; t++) {
             const Span local = local_span(a, b, t);
             pairs += (double)max64(0, local.end - local.begin);
             if (t < valid_end(a, b))
-                updates += a->causal && t < a->chunk ? 1.0 : 2.0;
+                updates += (a->causal && t < a->chunk ? 0.0 : 1.0) + (t < added ? 1.0 : 0.0);
         }
     return 2.0 * pairs * (a->s + a->e) + 2.0 * updates * a->s * a->e;
 }

@@ -55,24 +55,27 @@ static void project(Tape *t, const MixIn *in, Tensor *x, Parts *out)
 }
 
 /* The whole pass, a segment and a decode step are one function, so they cannot drift apart. */
+Tensor *attend_cached(Tape *t, const MixIn *in, Tensor *q, Tensor *k, Tensor *v, AttendOpt o)
+{
+    const MixCtx *c = in->ctx;
+    if (in->st == NULL)
+        return op_attend(t, q, k, v, c->lens, o);
+    op_append(t, in->st[K_CACHE], k, c->pos);
+    op_append(t, in->st[V_CACHE], v, c->pos);
+    o.q_pos = c->pos;
+    o.k_len = c->pos + c->q_len;
+    return op_attend(t, q, in->st[K_CACHE], in->st[V_CACHE], c->lens, o);
+}
+
 static Tensor *mix(Tape *t, const MixIn *in, const Parts *parts)
 {
     const MixCtx *c = in->ctx;
-    Tensor *k = parts->p[K], *v = parts->p[V];
     AttendOpt o = {.kind = ATTN_SOFTMAX,
                    .naive = c->naive,
                    .causal = c->causal,
                    .heads = c->heads,
                    .scale = 1.0 / sqrt((double)c->width / c->heads)};
-    if (in->st != NULL) {
-        op_append(t, in->st[K_CACHE], k, c->pos);
-        op_append(t, in->st[V_CACHE], v, c->pos);
-        k = in->st[K_CACHE];
-        v = in->st[V_CACHE];
-        o.q_pos = c->pos;
-        o.k_len = c->pos + c->q_len;
-    }
-    return op_attend(t, parts->p[Q], k, v, c->lens, o);
+    return attend_cached(t, in, parts->p[Q], parts->p[K], parts->p[V], o);
 }
 
 static Tensor *finish(Tape *t, const MixIn *in, const Parts *parts, Tensor *mixed, Tensor *x)

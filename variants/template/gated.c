@@ -1,0 +1,63 @@
+/* gated.c - see gated.h. */
+#include "variants/template/gated.h"
+
+/* Gains start near zero in the published code, N(0, 0.02); with 1/n inside the square the weights
+ * then start at about 1e-9 and the branch hardly learns in a short run. Ours start at 1, as those
+ * of bert4keras do, and matrices at 1/sqrt(in) like those of every other variant. */
+void gated_params(Slot s[], const MixCtx *c, int z, const char *const names[], int n)
+{
+    int64_t d = c->width, e = c->ffn;
+    s[W_U] = slot_matrix("w_u", d, e);
+    s[B_U] = slot_vector("b_u", INIT_ZERO, 0, e);
+    s[W_V] = slot_matrix("w_v", d, e);
+    s[B_V] = slot_vector("b_v", INIT_ZERO, 0, e);
+    s[W_Z] = slot_matrix("w_z", d, z);
+    s[B_Z] = slot_vector("b_z", INIT_ZERO, 0, z);
+    s[W_O] = slot_matrix("w_o", e, d);
+    s[B_O] = slot_vector("b_o", INIT_ZERO, 0, d);
+    for (int i = 0; i < n; i++)
+        s[HEAD_GAIN + i] = slot_vector(names[i], i % 2 == 0 ? INIT_ONE : INIT_ZERO, 0, z);
+}
+
+/* U is kept before its activation: the gate applies it. */
+void gated_project(Tape *t, const MixIn *in, Tensor *x, int n_heads, bool rope_half, Parts *out)
+{
+    Tensor *const *w = in->w, *const *head = w + HEAD_GAIN;
+    RopeOpt rope = {in->ctx->pos, 1, 0, 10000, rope_half};
+    Tensor *z = op_act(t, ACT_SILU, op_linear(t, x, w[W_Z], w[B_Z])); /* (B,T,S) */
+    for (int i = 0; i < n_heads; i++)
+        out->p[HEAD + i] = op_rope(t, op_affine(t, z, head[2 * i], head[2 * i + 1]), rope);
+    out->p[V] = op_act(t, ACT_SILU, op_linear(t, x, w[W_V], w[B_V])); /* (B,T,E) */
+    out->p[U] = op_linear(t, x, w[W_U], w[B_U]);
+}
+
+Tensor *gated_finish(Tape *t, const MixIn *in, const Parts *parts, Tensor *mixed, Tensor *x)
+{
+    (void)x;
+    return op_linear(t, op_gate(t, ACT_SILU, parts->p[U], mixed), in->w[W_O], in->w[B_O]);
+}
+
+int gated_groups(const MixCtx *c)
+{
+    (void)c;
+    return 1;
+}
+
+int gated_ffn(int width)
+{
+    return 2 * width;
+}
+
+double gated_flops(const MixCtx *c, int z)
+{
+    double rows = (double)c->batch * (double)c->q_len, d = c->width, e = c->ffn;
+    return rows * (6 * d * e + 2 * d * z);
+}
+
+double gated_dot(const double *a, const double *b, int n)
+{
+    double s = 0;
+    for (int i = 0; i < n; i++)
+        s += a[i] * b[i];
+    return s;
+}
