@@ -1,5 +1,6 @@
 /* eval_cli.c - `longmix eval`: held-out bits per byte of a checkpoint, by position. */
 #include "bench/checkpoint.h"
+#include "bench/limits.h"
 #include "bench/cli.h"
 #include "bench/parse.h"
 #include "bench/train.h"
@@ -168,7 +169,7 @@ int eval_main(int argc, char **argv)
               .split = "test",
               .segment = 2048,
               .backend = "cpu",
-              .threads = omp_get_max_threads()};
+              .threads = limits_threads()};
     Status st = cli_parse(&argp, "longmix eval", argc, argv, &a);
     return cli_exit("longmix eval", st == ST_OK ? run(&a) : st);
 }

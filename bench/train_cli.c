@@ -1,5 +1,6 @@
 /* train_cli.c - `longmix train`: a byte-level language model on any text. */
 #include "bench/checkpoint.h"
+#include "bench/limits.h"
 #include "bench/cli.h"
 #include "bench/parse.h"
 #include "bench/solve.h"
@@ -18,6 +19,7 @@
 typedef struct Args {
     TrainSpec spec;
     const char *variant, *data, *save, *resume, *log, *backend, *set;
+    const char *setting; /* the last flag that says what to train */
     int64_t params, tokens, steps, eval_every, save_every;
     double seconds;
     int threads;
@@ -147,6 +149,20 @@ static Status parse_run(Args *a, int key, const char *v)
     }
 }
 
+/* Flags that a checkpoint settles. */
+static bool is_setting(int key)
+{
+    return key == 'v' || key == 'n' || key == K_RECOMPUTE || (key >= K_PARAMS && key <= K_SET);
+}
+
+static const char *name_of(int key)
+{
+    int i = 0;
+    while (options[i].key != key)
+        i++;
+    return options[i].name;
+}
+
 static bool parse_text(Args *a, int key, const char *v)
 {
     const struct {
@@ -166,6 +182,8 @@ static bool parse_text(Args *a, int key, const char *v)
 static error_t parse(int key, char *v, struct argp_state *state)
 {
     Args *a = state->input;
+    if (is_setting(key))
+        a->setting = name_of(key);
     if (key == K_RECOMPUTE)
         a->spec.recompute = true;
     else if (key == ARGP_KEY_ARG)
@@ -310,6 +328,8 @@ static Status steps(Run *r)
 static Status conclude(Run *r)
 {
     Exam e;
+    if (r->a->save != NULL)
+        TRY(checkpoint_save(&r->t, r->a->save));
     TRY(trainer_exam(&r->t, TEXT_TEST, 0, &e));
     printf(
         "%s: test %.4f bits per byte, byte perplexity %.3f, over %lld bytes; %lld parameters and "
@@ -317,7 +337,7 @@ static Status conclude(Run *r)
         r->t.spec.model.variant->name, exam_bpb(&e), exp2(exam_bpb(&e)), (long long)e.bytes,
         (long long)model_n_params(&r->t.model, false), (long long)model_n_params(&r->t.model, true),
         r->t.text->sha256);
-    return r->a->save != NULL ? checkpoint_save(&r->t, r->a->save) : ST_OK;
+    return ST_OK;
 }
 
 static Status begin(Run *r, Dev *d, const Text *text)
@@ -348,6 +368,8 @@ static Status train(Args *a, Dev *d, const Text *text)
     if (a->log != NULL && (r.log = fopen(a->log, "a")) == NULL)
         return FAIL(ST_IO, "%s: cannot write: %s", a->log, strerror(errno));
     st = begin(&r, d, text);
+    if (st == ST_OK && a->save != NULL) /* a path that cannot be written is better known now */
+        st = checkpoint_save(&r.t, a->save);
     r.began = now();
     if (st == ST_OK)
         st = steps(&r);
@@ -363,6 +385,8 @@ static Status run(Args *a)
 {
     Text text = {0};
     Dev *d = NULL;
+    if (a->resume != NULL && a->setting != NULL)
+        return FAIL(ST_USAGE, "--%s with --resume: the checkpoint has the settings", a->setting);
     if (a->resume == NULL)
         TRY(settle(a));
     TRY(text_load(a->data, &text));
@@ -384,7 +408,7 @@ int train_main(int argc, char **argv)
               .backend = "cpu",
               .params = TRAIN_QUALITY_PARAMS,
               .steps = 1000,
-              .threads = omp_get_max_threads()};
+              .threads = limits_threads()};
     a.spec = train_defaults(NULL);
     a.spec.model.ctx.q_len = 256;
     a.spec.model.ctx.batch = 8;

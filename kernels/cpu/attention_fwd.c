@@ -253,7 +253,8 @@ Status CPU(attn_fwd_tiled)(Dev *d, const Attn *a)
                     &scratch));
     f.packed = scratch;
     f.scratch = f.packed + packed;
-#pragma omp parallel if (pairs * a->q_len * f.k_end * (a->d + a->dv) >= 8 * PARALLEL_FROM)
+    const double work = (double)pairs * (double)a->q_len * (double)f.k_end * (a->d + a->dv);
+#pragma omp parallel if (work >= 8.0 * PARALLEL_FROM)
     for (int64_t first = 0; first < pairs; first += f.group)
         one_group(&f, first, min64(f.group, pairs - first));
     return ST_OK;
