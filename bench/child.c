@@ -3,6 +3,7 @@
 #define _GNU_SOURCE /* pipe2, sigabbrev_np */
 #include "bench/child.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -116,6 +117,9 @@ static void hear_error(Child *w)
     ssize_t n;
     while ((n = read(w->err, text, sizeof text - 1)) > 0) {
         text[n] = '\0';
+        for (char *p = text; *p != '\0'; p++)
+            if (iscntrl((unsigned char)*p) && *p != '\r' && *p != '\n')
+                *p = ' ';
         char *rest = NULL;
         for (char *l = strtok_r(text, "\r\n", &rest); l != NULL; l = strtok_r(NULL, "\r\n", &rest))
             snprintf(w->last_words, sizeof w->last_words, "%s", l);

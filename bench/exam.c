@@ -72,6 +72,18 @@ Status exam_fits(const Text *text, TextSplit split, int64_t len)
                 text->path, text_split_name(split), text_split(text, split).size, (long long)len);
 }
 
+/* Windows w up to w + n - 1 of `windows` ones that are spread evenly over a split. */
+static Status load_windows(Trainer *t, TextSplit split, int64_t w, int64_t n, int64_t windows)
+{
+    int64_t len = t->spec.model.ctx.q_len;
+    int64_t all = (int64_t)text_n_windows(t->text, split, (int)len);
+    TextShape one = {split, 1, (int)len};
+    for (int64_t i = 0; i < n; i++)
+        TRY(text_windows(t->text, one, (size_t)((w + i) * all / windows), t->host_ids + i * len,
+                         t->host_targets + i * len));
+    return ST_OK;
+}
+
 Status trainer_exam(Trainer *t, TextSplit split, int64_t max_windows, Exam *out)
 {
     Model *m = &t->model;
@@ -83,13 +95,12 @@ Status trainer_exam(Trainer *t, TextSplit split, int64_t max_windows, Exam *out)
     TRY(exam_fits(t->text, split, full.q_len));
     for (int64_t w = 0; w < windows; w += full.batch) {
         int64_t n = min64(full.batch, windows - w);
-        TextShape shape = {split, (int)n, (int)full.q_len};
         Tensor ids = t->ids, targets = t->targets; /* the last batch may be smaller */
         ids.dim[0] = targets.dim[0] = n;
         size_t size = (size_t)(n * full.q_len) * sizeof(int32_t);
         m->ctx = full;
         m->ctx.batch = n;
-        TRY(text_windows(t->text, shape, (size_t)w, t->host_ids, t->host_targets));
+        TRY(load_windows(t, split, w, n, windows));
         TRY(dev_write(m->dev, ids.buf, t->host_ids, size));
         TRY(dev_write(m->dev, targets.buf, t->host_targets, size));
         TRY(examine(m, &ids, &targets, out));

@@ -52,7 +52,7 @@ double exam_bpb(const Exam *e); /* bits per byte */
 Status exam_fits(const Text *text, TextSplit split, int64_t len);
 double bucket_bpb(const Exam *e, int bucket); /* NaN where it is empty */
 
-/* Windows of the training length, from the start of a split; at most max_windows, 0: all. */
+/* Windows of the training length, spread evenly over a split; at most max_windows, 0: all. */
 Status trainer_exam(Trainer *t, TextSplit split, int64_t max_windows, Exam *out);
 
 /* One sequence of len >= 2 bytes from the start of a split, read in segments with carried state;

@@ -31,46 +31,34 @@ typedef Status RowFn(const Row *r, void *ctx);
 /* What a walk over the lines has found. */
 typedef struct Walk {
     int64_t n_rows, end; /* end: offset behind the last whole row */
-    int64_t bad;         /* number of a line that is no row; 0: none yet */
-    char why[160];
 } Walk;
 
-static void note_bad(Walk *w, const Lines *l)
+static Status fail_line(const Lines *l)
 {
-    Row row;
-    w->bad = l->number;
-    bool whole = row_parse(l->text, l->len, &row) == ST_OK;
-    snprintf(w->why, sizeof w->why, "%s", whole ? "its newline is missing" : status_reason());
+    char why[160];
+    snprintf(why, sizeof why, "%s", status_reason());
+    return FAIL(ST_USAGE, "%s:%" PRId64 ": %s", l->path, l->number, why);
 }
 
-static Status fail_bad(const Walk *w, const Lines *l)
+/* Is this the beginning of a row? If not, the file is someone's that is no journal. */
+static bool begins_like_a_row(const char *line, size_t len)
 {
-    return FAIL(ST_USAGE, "%s:%" PRId64 ": %s", l->path, w->bad, w->why);
+    size_t n = len < strlen(ROW_BEGIN) ? len : strlen(ROW_BEGIN);
+    return n > 0 && memcmp(line, ROW_BEGIN, n) == 0;
 }
 
+/* A row is written at once with its newline behind it: only a line without one can be torn. */
 static Status take_line(Walk *w, const Lines *l, RowFn *fn, void *ctx)
 {
-    if (w->bad != 0)
-        return fail_bad(w, l);
-    if (!l->ended || !row_whole(l->text, l->len)) {
-        note_bad(w, l);
-        return ST_OK;
-    }
     Row row;
-    if (row_parse(l->text, l->len, &row) != ST_OK) {
-        note_bad(w, l);
-        return fail_bad(w, l);
-    }
+    bool torn = !l->ended && (w->n_rows > 0 || begins_like_a_row(l->text, l->len));
+    if (torn)
+        return ST_OK;
+    if (row_parse(l->text, l->len, &row) != ST_OK)
+        return fail_line(l);
     w->n_rows++;
     w->end = l->start + (int64_t)l->len + 1;
     return fn == NULL ? ST_OK : fn(&row, ctx);
-}
-
-/* A lone line that is no row may be our first row, torn; or someone's file that is no journal. */
-static bool foreign(const Walk *w, const char *line, size_t len)
-{
-    size_t n = len < strlen(ROW_BEGIN) ? len : strlen(ROW_BEGIN);
-    return w->n_rows == 0 && w->bad != 0 && (memcmp(line, ROW_BEGIN, n) != 0 || n == 0);
 }
 
 static Status walk(const char *path, RowFn *fn, void *ctx, Walk *w)
@@ -79,11 +67,8 @@ static Status walk(const char *path, RowFn *fn, void *ctx, Walk *w)
     TRY(lines_open(&l, path));
     *w = (Walk){0};
     Status st = ST_OK;
-    while (st == ST_OK && lines_next(&l)) {
+    while (st == ST_OK && lines_next(&l))
         st = take_line(w, &l, fn, ctx);
-        if (st == ST_OK && foreign(w, l.text, l.len))
-            st = fail_bad(w, &l);
-    }
     Status closed = lines_close(&l);
     return st != ST_OK ? st : closed;
 }

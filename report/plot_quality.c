@@ -14,9 +14,10 @@ static double bpb_of(const Row *r, const Point *p)
     return n_valid >= 2 ? p->valid_bpb : p->train_bpb;
 }
 
+/* The point before the first step has no place on a logarithmic axis. */
 static bool shows(const QualityPlot *q, const Row *r, const Point *p)
 {
-    return r->status == ROW_OK && q->x(p) > 0 && isfinite(bpb_of(r, p));
+    return r->status == ROW_OK && p->step > 0 && q->x(p) > 0 && isfinite(bpb_of(r, p));
 }
 
 static bool has_points(const QualityPlot *q, const Row *r)
@@ -68,32 +69,62 @@ static void write_data(FILE *f, const QualityPlot *q, const SeriesSet *set)
     }
 }
 
-/* The worst of all last points: above it the right of the plot is free. */
-static double worst_end(const QualityPlot *q, const SeriesSet *set)
+/* Vertical distance between a training's line, from x.lo to x.hi, and a height: that of its points
+ * and of the places where its segments enter and leave the range. */
+static double distance(const QualityPlot *q, const Row *r, Range x, double y)
 {
-    double worst = 0;
-    for (const Series *s = set->item; s < set->item + set->n; s++) {
-        const Row *r = s->row[0];
-        for (int i = r->n_points - 1; i >= 0; i--)
-            if (shows(q, r, &r->point[i])) {
-                worst = fmax(worst, bpb_of(r, &r->point[i]));
-                break;
-            }
+    double least = (double)INFINITY, x0 = 0, y0 = 0;
+    bool above = false, below = false;
+    for (int i = 0; i < r->n_points; i++) {
+        if (!shows(q, r, &r->point[i]))
+            continue;
+        double x1 = q->x(&r->point[i]), y1 = bpb_of(r, &r->point[i]);
+        const double edge[] = {x.lo, x.hi, x1};
+        for (int k = 0; k < COUNT(edge); k++) {
+            double part = x0 > 0 ? log(edge[k] / x0) / log(x1 / x0) : 1;
+            if (edge[k] < x.lo || edge[k] > x.hi || part < 0 || part > 1 ||
+                (x0 <= 0 && edge[k] < x1))
+                continue;
+            double off = y0 + part * (y1 - y0) - y;
+            least = fmin(least, fabs(off));
+            above = above || off > 0;
+            below = below || off < 0;
+        }
+        x0 = x1;
+        y0 = y1;
     }
-    return worst;
+    return above && below ? 0 : least;
 }
 
-static void write_levels(FILE *f, const Row *text, Range x, double worst)
+static double free_height(const QualityPlot *q, const SeriesSet *set, Range x, double y)
+{
+    double least = (double)INFINITY;
+    for (const Series *s = set->item; s < set->item + set->n; s++)
+        least = fmin(least, distance(q, s->row[0], x, y));
+    return least;
+}
+
+/* A level's label stands at the end, of the left and the right, where the lines are farther off. */
+static void write_level(FILE *f, const QualityPlot *q, const SeriesSet *set, Range x, double y,
+                        const char *label)
+{
+    double part = pow(x.hi / x.lo, 0.25); /* what a label takes of the width */
+    Range left = {x.lo, x.lo * part}, right = {x.hi / part, x.hi};
+    script_level(f, x, y, free_height(q, set, right, y) > free_height(q, set, left, y), label);
+}
+
+static void write_levels(FILE *f, const QualityPlot *q, const SeriesSet *set, const Row *text,
+                         Range x)
 {
     static const char *const names[] = {"order-0 entropy", "order-1 entropy", "order-2 entropy"};
     char label[64];
     for (int i = 0; text != NULL && i < COUNT(names); i++) {
         snprintf(label, sizeof label, "%s, %.2f", names[i], text->entropy[i]);
-        script_level(f, x, text->entropy[i], text->entropy[i] > worst + 0.05, label);
+        write_level(f, q, set, x, text->entropy[i], label);
     }
     if (text != NULL && isfinite(text->xz_bpb)) {
         snprintf(label, sizeof label, "xz -6, %.2f", text->xz_bpb);
-        script_level(f, x, text->xz_bpb, text->xz_bpb > worst + 0.05, label);
+        write_level(f, q, set, x, text->xz_bpb, label);
     }
 }
 
@@ -126,7 +157,7 @@ static Status write_script(FILE *f, const QualityPlot *q, const SeriesSet *set, 
     write_data(f, q, set);
     script_axis(f, 'x', q->x_label, SCALE_LOG, x);
     script_axis(f, 'y', "bits per byte", SCALE_LINEAR, y);
-    write_levels(f, text, x, worst_end(q, set));
+    write_levels(f, q, set, text, x);
     script_draw(f, q->name, plot);
     free(plot);
     return ST_OK;

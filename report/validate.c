@@ -200,43 +200,48 @@ static void check_row(Seen *s, const Row *r, int64_t line)
         check_unique(s, r, line);
 }
 
-/* Reads all lines; torn: is there a part of a row at the end, which readers skip? */
+static Status check_line(Seen *s, const Lines *l)
+{
+    Row row;
+    char why[160];
+    if (row_parse(l->text, l->len, &row) != ST_OK) {
+        snprintf(why, sizeof why, "%s", status_reason());
+        return FAIL(ST_USAGE, "%s:%" PRId64 ": %s", l->path, l->number, why);
+    }
+    s->n_rows++;
+    check_row(s, &row, l->number);
+    return ST_OK;
+}
+
+/* Reads up to the first line that is no row; torn: is there a part of a row at the end, which
+ * readers skip? */
 static Status check_lines(Seen *s, bool *torn)
 {
     Lines l;
-    Row row;
+    Status st = ST_OK;
     *torn = false;
     TRY(lines_open(&l, s->path));
-    while (lines_next(&l)) {
-        if (!l.ended && s->n_rows > 0) {
-            *torn = true;
-        } else if (row_parse(l.text, l.len, &row) != ST_OK) {
-            complain(s, l.number, status_reason());
-        } else {
-            s->n_rows++;
-            check_row(s, &row, l.number);
-        }
+    while (st == ST_OK && lines_next(&l)) {
+        *torn = !l.ended && s->n_rows > 0;
+        st = *torn ? ST_OK : check_line(s, &l);
     }
-    return lines_close(&l);
+    Status closed = lines_close(&l);
+    return st != ST_OK ? st : closed;
 }
 
-static Status conclude(Seen *s, Status read, bool torn)
+static void conclude(Seen *s, bool torn)
 {
-    TRY(read);
     if (s->n_rows == 0 && s->n_errors == 0)
         complain(s, 1, "there are no rows");
     if (s->n_errors > ERRORS_SHOWN)
         fprintf(s->out, "... and %" PRId64 " more\n", s->n_errors - ERRORS_SHOWN);
-    if (s->n_errors > 0)
-        return FAIL(ST_USAGE, "%s: %" PRId64 " errors in %" PRId64 " rows", s->path, s->n_errors,
-                    s->n_rows);
-    fprintf(s->out, "%s: %" PRId64 " rows of schema %d, %zu runs: good%s\n", s->path, s->n_rows,
-            ROW_SCHEMA, json_object_size(s->runs),
-            torn ? "; a torn row at the end is not counted" : "");
-    return ST_OK;
+    if (s->n_errors == 0)
+        fprintf(s->out, "%s: %" PRId64 " rows of schema %d, %zu runs: good%s\n", s->path, s->n_rows,
+                ROW_SCHEMA, json_object_size(s->runs),
+                torn ? "; a torn row at the end is not counted" : "");
 }
 
-Status report_validate(const char *path, FILE *out)
+Status report_validate(const char *path, FILE *out, bool *good)
 {
     Seen s = {.runs = json_object(),
               .ended = json_object(),
@@ -245,8 +250,10 @@ Status report_validate(const char *path, FILE *out)
               .out = out,
               .path = path};
     bool torn = false;
-    Status read = check_lines(&s, &torn);
-    Status st = conclude(&s, read, torn);
+    Status st = check_lines(&s, &torn);
+    if (st == ST_OK)
+        conclude(&s, torn);
+    *good = st == ST_OK && s.n_errors == 0;
     json_decref(s.runs);
     json_decref(s.ended);
     json_decref(s.passed);

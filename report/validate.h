@@ -6,8 +6,8 @@
 
 #include <stdio.h>
 
-/* Prints one line about a good journal, or the first errors with their line numbers. ST_USAGE when
- * there are errors, ST_IO when it cannot be read. */
-Status report_validate(const char *path, FILE *out);
+/* Prints one line about a good journal, or the first broken rules with their line numbers; *good
+ * says which. Fails: ST_USAGE at the first line that is no row of this schema; ST_IO. */
+Status report_validate(const char *path, FILE *out, bool *good);
 
 #endif

@@ -200,7 +200,7 @@ static void expect_refused(const Place *p, const char *words)
     cr_expect_eq(resumed.code, 2, "%s", resumed.said);
     cr_expect(strstr(resumed.said, words) != NULL, "'%s' lacks '%s'", resumed.said, words);
     Ended valid = run_in(p, "validate @/results.jsonl");
-    cr_expect_eq(valid.code, 1, "%s", valid.said);
+    cr_expect_eq(valid.code, 2, "%s", valid.said);
     cr_expect(strstr(valid.said, words) != NULL, "'%s' lacks '%s'", valid.said, words);
     Ended report = run_in(p, "report @/results.jsonl --out @/R.md --plots @/plots");
     cr_expect_eq(report.code, 2, "%s", report.said);

@@ -156,7 +156,7 @@ Test(journal, torn_only_line_and_garbage_at_the_end_are_cut_off)
     cr_assert_eq(truncate(p.path, 100), 0);
     cr_expect_eq(rows_in(&p), 0);
     append_rows(&p, 0, 2);
-    add_text(&p, "\x01\x02 garbage after a power failure\n");
+    add_text(&p, "\x01\x02 garbage after a power failure");
     cr_expect_eq(rows_in(&p), 2);
     append_rows(&p, 2, 3);
     cr_expect_eq(rows_in(&p), 3);
@@ -171,6 +171,17 @@ Test(journal, corrupt_line_in_the_middle_is_an_error_with_its_number)
     cr_assert_eq(pwrite(fd, "#", 1, size_of(&p) / 4 * 2 + 60), 1);
     close(fd);
     unreadable(&p, "results.jsonl:3: ");
+    leave(&p);
+}
+
+Test(journal, corrupt_last_line_with_its_newline_is_an_error)
+{
+    Place p = place();
+    append_rows(&p, 0, 4);
+    int fd = open(p.path, O_RDWR);
+    cr_assert_eq(pwrite(fd, "#", 1, size_of(&p) - 60), 1);
+    close(fd);
+    unreadable(&p, "results.jsonl:4: ");
     leave(&p);
 }
 

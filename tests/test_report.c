@@ -156,7 +156,9 @@ Test(results, page_has_what_it_must, .timeout = 60)
     };
     Place p = place();
     sweep_write(p.journal, "run-1", "0011", VARIANTS, LONGEST);
-    cr_expect_eq(report_validate(p.journal, stderr), ST_OK);
+    bool good = false;
+    cr_expect_eq(report_validate(p.journal, stderr, &good), ST_OK);
+    cr_expect(good);
     cr_assert_eq(report_make(p.journal, p.md, p.plots), ST_OK, "%s", status_reason());
     char *text = text_of(p.md);
     expect_words(text, words, COUNT(words));

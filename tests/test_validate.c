@@ -7,15 +7,16 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* What report_validate prints about a journal. */
+/* What report_validate prints about a journal whose rows are good, or break a rule (ST_USAGE). */
 static char *verdict(const Place *p, Status expected)
 {
+    bool good = false;
     char *text = NULL;
     size_t size = 0;
     FILE *f = open_memstream(&text, &size);
-    Status st = report_validate(p->journal, f);
+    cr_expect_eq(report_validate(p->journal, f, &good), ST_OK, "%s", status_reason());
     fclose(f);
-    cr_expect_eq(st, expected, "%s", text);
+    cr_expect_eq(good, expected == ST_OK, "%s", text);
     return text;
 }
 
@@ -130,6 +131,20 @@ Test(validate, order_and_repetition)
     leave(&p);
 }
 
+Test(validate, of_many_errors_the_first_are_shown)
+{
+    Place p = place();
+    Row rows[30];
+    for (int i = 0; i < COUNT(rows); i++) {
+        rows[i] = sample_row(ROW_CASE);
+        rows[i].c.n = 512 + i;
+        no_reason(&rows[i]);
+    }
+    small_journal(&p, rows, COUNT(rows));
+    expect_verdict(&p, ST_USAGE, "... and 20 more");
+    leave(&p);
+}
+
 Test(validate, damage_is_found_and_a_torn_end_is_not_an_error)
 {
     Place p = place();
@@ -140,14 +155,22 @@ Test(validate, damage_is_found_and_a_torn_end_is_not_an_error)
     fclose(f);
     expect_verdict(&p, ST_OK, "a torn row at the end is not counted");
     f = fopen(p.journal, "a");
-    for (int i = 0; i < 30; i++)
-        fputs("\n{\"schema\":7}", f);
-    fputs("\n", f);
+    fputs("\n{\"schema\":7}\n", f);
     fclose(f);
-    expect_verdict(&p, ST_USAGE, ":5: schema 7; this program reads schema 1");
-    expect_verdict(&p, ST_USAGE, "... and 21 more");
+    bool good = true;
+    cr_expect_eq(report_validate(p.journal, stderr, &good), ST_USAGE);
+    cr_expect_not(good);
+    cr_expect(strstr(status_reason(), ":4: ") != NULL, "%s", status_reason());
+    small_journal(&p, &r, 1);
+    f = fopen(p.journal, "a");
+    for (int i = 0; i < 30; i++)
+        fputs("{\"schema\":7}\n", f);
+    fclose(f);
+    cr_expect_eq(report_validate(p.journal, stderr, &good), ST_USAGE);
+    cr_expect(strstr(status_reason(), ":4: schema 7; this program reads schema 1") != NULL, "%s",
+              status_reason());
     cr_expect_eq(truncate(p.journal, 0), 0);
     expect_verdict(&p, ST_USAGE, "there are no rows");
     leave(&p);
-    cr_expect_eq(report_validate("/no/such/file", stderr), ST_IO);
+    cr_expect_eq(report_validate("/no/such/file", stderr, &good), ST_IO);
 }
