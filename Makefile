@@ -84,8 +84,8 @@ endif
 all: $(BUILD)/longmix           ## the program, build/longmix (what plain `make` does)
 
 bench: $(BUILD)/longmix text    ## sweep, then RESULTS.md and plots
-	$(BUILD)/longmix $(BENCH)
-	$(BUILD)/longmix $(REPORT)
+	@s=0; $(BUILD)/longmix $(BENCH) || s=$$?; \
+	if [ $$s -le 1 ]; then $(BUILD)/longmix $(REPORT) || s=$$?; fi; exit $$s
 
 report: $(BUILD)/longmix        ## RESULTS.md and plots again, from the results there are
 	$(BUILD)/longmix $(REPORT)

@@ -5,8 +5,10 @@
 #include "bench/limits.h"
 #include "bench/measure.h"
 #include "bench/rig.h"
+#include "bench/roof.h"
 
 #include <malloc.h>
+#include <math.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -52,6 +54,8 @@ static Status predict(Rig *r, Dev *d, const Case *c, Row *row)
     double none = 0;
     TRY(rig_init(r, d, c));
     TRY(first_step(r, &none, &row->predicted));
+    if (rig_walk(r) > 1)
+        TRY(rig_run(r, rig_walk(r), &none));
     Cost cost = rig_cost(r);
     row->flops = cost.flops;
     row->bytes = cost.bytes;
@@ -91,13 +95,23 @@ static Status run_steps(void *rig, int steps, double *seconds)
 static Status time_it(Rig *r, const Case *c, int64_t baseline, Row *row)
 {
     double first = 0, begin = wall(NULL);
-    Meter m = {r, run_steps, wall};
+    Meter m = {r, run_steps, wall, rig_walk(r)};
     TRY(first_step(r, &first, &row->memory));
     row->memory.rss = max64(0, limits_peak_rss() - baseline);
     rig_rotate(r, limits_cache());
+    row->rotated_bytes = rig_rotated_bytes(r);
     TRY(measure(&m, first, begin + c->time_limit, measure_share(c->time_limit), &row->timing));
     row->segment_slope = rig_segment_slope(r);
     return rig_check_finite(r);
+}
+
+/* The roof is that of the moment: rates from before and after, the better one counts. */
+static void note_roof(double before, double after, Row *row)
+{
+    static const double DRIFT = 0.1;
+    row->roof_rate = fmax(before, after);
+    if (fmin(before, after) < (1 - DRIFT) * row->roof_rate)
+        row->timing.quiet = false;
 }
 
 void case_run(const Case *c, Row *row)
@@ -107,6 +121,7 @@ void case_run(const Case *c, Row *row)
     case_predict(c, row);
     if (row->status != ROW_OK)
         return;
+    double roof = roof_sample(c);
     malloc_trim(0); /* what earlier cases left must not hide this one's memory */
     limits_reset_peak();
     int64_t baseline = limits_rss();
@@ -115,6 +130,8 @@ void case_run(const Case *c, Row *row)
         st = rig_init(&r, d, c);
     if (st == ST_OK)
         st = time_it(&r, c, baseline, row);
+    if (st == ST_OK)
+        note_roof(roof, roof_sample(c), row);
     row_fail(row, st);
     rig_free(&r);
     dev_close(d);

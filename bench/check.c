@@ -49,8 +49,8 @@ Case check_case(const Case *c)
     s.pass = PASS_BWD;
     s.n = 96 + 5;
     s.batch = 2;
-    s.width = 32;
-    s.heads = 2;
+    s.heads = c->heads > 1 || c->width <= 0 ? 2 : 1;
+    s.width = c->heads > 0 && c->width > 0 ? c->width / c->heads * s.heads : 32;
     s.layers = 1;
     s.segment = 0;
     s.hot = false;
@@ -67,30 +67,38 @@ typedef struct Side {
     Tensor *y;
 } Side;
 
-static Status side_init(Side *s, const char *backend, const Case *c)
+/* carried: from carried state, forward alone; else a whole pass with gradients. */
+static Status spec_of(const Case *c, bool carried, ModelSpec *spec)
 {
     const Variant *v = variant_find(c->variant);
-    const int64_t dim[] = {c->batch, c->n, c->width};
-    ModelSpec spec = {.variant = v, .layers = 1, .grads = true, .seed = c->seed};
+    *spec = (ModelSpec){
+        .variant = v, .layers = 1, .state = carried, .grads = !carried, .seed = c->seed};
     if (v == NULL)
         return FAIL(ST_USAGE, "there is no variant '%s'", c->variant);
-    spec.ctx = (MixCtx){.batch = c->batch,
-                        .q_len = c->n,
-                        .cap = c->n,
-                        .n_norm = c->n,
-                        .width = c->width,
-                        .heads = c->heads,
-                        .causal = c->causal,
-                        .training = true,
-                        .naive = c->impl == IMPL_NAIVE,
-                        .seed = c->seed};
-    if (spec.ctx.naive && !(v->mixer->caps & CAP_NAIVE))
+    spec->ctx = (MixCtx){.batch = c->batch,
+                         .q_len = c->n,
+                         .cap = c->n,
+                         .n_norm = c->n,
+                         .width = c->width,
+                         .heads = c->heads,
+                         .causal = c->causal,
+                         .training = !carried,
+                         .naive = c->impl == IMPL_NAIVE,
+                         .seed = c->seed};
+    if (spec->ctx.naive && !(v->mixer->caps & CAP_NAIVE))
         return FAIL(ST_UNSUPPORTED, "%s has no naive implementation", c->variant);
-    TRY(mix_options(v, c->set, &spec.ctx));
+    return mix_options(v, c->set, &spec->ctx);
+}
+
+static Status side_init(Side *s, const char *backend, const Case *c, bool carried)
+{
+    const int64_t dim[] = {c->batch, c->n, c->width};
+    ModelSpec spec;
+    TRY(spec_of(c, carried, &spec));
     TRY(dev_open(&s->dev, backend, 0, (size_t)c->mem_limit));
     TRY(model_init(&s->m, s->dev, &spec));
     TRY(tensor_new(s->dev, &s->x, REAL, MEM_INPUT, 3, dim));
-    s->x.needs_grad = true;
+    s->x.needs_grad = !carried;
     return tensor_new(s->dev, &s->dy, REAL, MEM_INPUT, 3, dim);
 }
 
@@ -134,10 +142,10 @@ static Status copy_weight(Side *from, Side *to, int i)
     return st;
 }
 
-static Status side_forward(Side *s)
+static Status side_forward(Side *s, bool grad)
 {
     tape_reset(s->m.tape);
-    tape_grad(s->m.tape, true);
+    tape_grad(s->m.tape, grad);
     s->y = model_blocks(&s->m, &s->x);
     return tape_status(s->m.tape);
 }
@@ -147,6 +155,13 @@ typedef struct Gap {
     double worst, size; /* largest difference, largest value of ref */
 } Gap;
 
+static void widen(Gap *g, double value, double ref)
+{
+    double d = fabs(value - ref);
+    g->worst = isnan(d) ? (double)INFINITY : fmax(g->worst, d);
+    g->size = fmax(g->size, fabs(ref));
+}
+
 static Status compare(const Side *a, Buf x, const Side *b, Buf ref, int64_t n, Gap *out)
 {
     double *u = malloc((size_t)n * sizeof *u), *v = malloc((size_t)n * sizeof *v);
@@ -155,11 +170,8 @@ static Status compare(const Side *a, Buf x, const Side *b, Buf ref, int64_t n, G
     Status st = dev_read_f64(a->dev, u, x, 0, n);
     if (st == ST_OK)
         st = dev_read_f64(b->dev, v, ref, 0, n);
-    for (int64_t i = 0; i < n && st == ST_OK; i++) {
-        double d = fabs(u[i] - v[i]);
-        out->worst = isnan(d) ? (double)INFINITY : fmax(out->worst, d);
-        out->size = fmax(out->size, fabs(v[i]));
-    }
+    for (int64_t i = 0; i < n && st == ST_OK; i++)
+        widen(out, u[i], v[i]);
     free(u);
     free(v);
     return st;
@@ -191,14 +203,14 @@ static Status compare_gradients(Side *a, Side *b, double *error)
 static Status check_sides(Side *a, Side *b, const Case *c, double *error)
 {
     Gap gap;
-    TRY(side_init(a, c->backend, c));
-    TRY(side_init(b, "ref", c));
+    TRY(side_init(a, c->backend, c, false));
+    TRY(side_init(b, "ref", c, false));
     TRY(side_fill(a, c->seed));
     TRY(side_fill(b, c->seed));
     for (int i = 0; i < a->m.n_params; i++)
         TRY(copy_weight(a, b, i));
-    TRY(side_forward(a));
-    TRY(side_forward(b));
+    TRY(side_forward(a, true));
+    TRY(side_forward(b, true));
     TRY(compare(a, a->y->buf, b, b->y->buf, tensor_size(a->y), &gap));
     *error = relative(gap, 0);
     TRY(tape_backward(a->m.tape, a->y, &a->dy));
@@ -206,12 +218,79 @@ static Status check_sides(Side *a, Side *b, const Case *c, double *error)
     return compare_gradients(a, b, error);
 }
 
+/* ---- from carried state ---- */
+
+/* Rows at .. at + len - 1 of both sequences: the number at (b,at,0) of (B,T,W). */
+static int64_t place(const Side *s, int64_t b, int64_t at)
+{
+    return (b * s->x.dim[1] + at) * s->x.dim[2];
+}
+
+/* x[:,at:at+len], forward, and its output held against the same rows of ref's y. */
+static Status check_piece(Side *a, const Side *b, const double *x, const double *y, int64_t at,
+                          int64_t len, Gap *gap)
+{
+    const int64_t batch = a->x.dim[0], n = len * a->x.dim[2];
+    double *out = malloc((size_t)n * sizeof *out);
+    Status st = out != NULL ? ST_OK : FAIL(ST_OOM, "no memory for a piece of output");
+    a->x.dim[1] = a->m.ctx.q_len = len;
+    a->m.ctx.pos = at;
+    for (int64_t i = 0; i < batch && st == ST_OK; i++)
+        st = dev_write_f64(a->dev, a->x.buf, i * n, x + place(b, i, at), n);
+    if (st == ST_OK)
+        st = side_forward(a, false);
+    for (int64_t i = 0; i < batch && st == ST_OK; i++) {
+        st = dev_read_f64(a->dev, out, a->y->buf, i * n, n);
+        for (int64_t k = 0; k < n && st == ST_OK; k++)
+            widen(gap, out[k], y[place(b, i, at) + k]);
+    }
+    free(out);
+    return st;
+}
+
+/* Two segments, then token by token. b: ref, after its whole pass. */
+static Status check_pieces(Side *a, Side *b, double *x, double *y, double *error)
+{
+    enum { SEGMENT = 37, SEGMENTS = 2 };
+    Gap gap = {0};
+    int64_t all = b->x.dim[1], len = SEGMENT;
+    TRY(dev_read_f64(b->dev, x, b->x.buf, 0, tensor_size(&b->x)));
+    TRY(dev_read_f64(b->dev, y, b->y->buf, 0, tensor_size(&b->x)));
+    for (int64_t at = 0; at < all; at += len) {
+        len = at < SEGMENT * SEGMENTS ? SEGMENT : 1;
+        TRY(check_piece(a, b, x, y, at, len, &gap));
+    }
+    *error = fmax(*error, relative(gap, 0));
+    return ST_OK;
+}
+
+static Status check_carried(Side *a, Side *b, const Case *c, double *error)
+{
+    unsigned caps = b->m.spec.variant->mixer->caps;
+    if (!c->causal || !(caps & CAP_STATEFUL) || (caps & CAP_OWN_DECODE))
+        return ST_OK;
+    TRY(side_init(a, c->backend, c, true));
+    for (int i = 0; i < a->m.n_params; i++)
+        TRY(copy_weight(b, a, i));
+    TRY(side_forward(b, false));
+    size_t size = (size_t)tensor_size(&b->x) * sizeof(double);
+    double *x = malloc(size), *y = malloc(size);
+    Status st = x != NULL && y != NULL ? check_pieces(a, b, x, y, error)
+                                       : FAIL(ST_OOM, "no memory for %zu bytes of output", size);
+    free(x);
+    free(y);
+    return st;
+}
+
 void check_run(const Case *c, Row *row)
 {
-    Side a = {0}, b = {0};
+    Side a = {0}, b = {0}, carried = {0};
     Case s = check_case(c);
     *row = (Row){.kind = ROW_CHECK, .c = s, .tolerance = TOLERANCE};
-    row_fail(row, check_sides(&a, &b, &s, &row->error));
+    Status st = check_sides(&a, &b, &s, &row->error);
+    if (st == ST_OK)
+        st = check_carried(&carried, &b, &s, &row->error);
+    row_fail(row, st);
     if (row->status == ROW_OK && !(row->error <= TOLERANCE)) {
         row->status = ROW_FAILED_CHECK;
         snprintf(row->reason, sizeof row->reason, "differs from ref by %.3g, allowed is %.3g",
@@ -219,4 +298,5 @@ void check_run(const Case *c, Row *row)
     }
     side_free(&a);
     side_free(&b);
+    side_free(&carried);
 }

@@ -5,11 +5,14 @@
 #include "report/row.h"
 
 /* The small case that stands for all cases of the variant, backend, implementation and options of
- * c: 2 sequences of 101 tokens, width 32, chunks and keys of a few. */
+ * c: 2 sequences of 101 tokens, up to 2 heads of the width that they have in c, chunks and keys of
+ * a few where the options leave them open. */
 Case check_case(const Case *c);
 
 /* Runs a block forward and backward on c->backend and on ref, with the same weights and inputs, and
- * fills a ROW_CHECK: the largest relative error over output and gradients, and what is allowed. */
+ * fills a ROW_CHECK: the largest relative error over output and gradients, and what is allowed. For
+ * variants with carried state the output counts once more, by two segments and then token by token,
+ * against the whole pass on ref. */
 void check_run(const Case *c, Row *row);
 
 #endif

@@ -182,14 +182,25 @@ static void tell_death(Row *row, int status, const char *last_words)
              last_words[0] != '\0' ? ", " : "", last_words);
 }
 
+/* Its streams are closed: it is dying, and how is to be seen before finish() kills it; but one that
+ * closed them and runs on gets only a moment. */
+static void await_end(pid_t pid)
+{
+    enum { PAUSE_MS = 10 };
+    const double moment = 1;
+    siginfo_t info = {0};
+    double start = now();
+    while (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT | WNOHANG) == 0 && info.si_pid == 0 &&
+           now() - start < moment)
+        poll(NULL, 0, PAUSE_MS);
+}
+
 static Answer died(Child *w, Row *row)
 {
     char last_words[sizeof w->last_words];
     hear_error(w);
     memcpy(last_words, w->last_words, sizeof last_words);
-    siginfo_t info = {
-        0}; /* its streams are closed: it is dying; see how before finish() kills it */
-    waitid(P_PID, (id_t)w->pid, &info, WEXITED | WNOWAIT);
+    await_end(w->pid);
     tell_death(row, finish(w), last_words);
     return ANSWER_DIED;
 }

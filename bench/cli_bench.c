@@ -227,6 +227,8 @@ static Status limit_it(const Args *a, Sweep *s)
     TRY(take_size(a->given[MEM_LIMIT], "--mem-limit", 1 << 20, INT64_C(1) << 50, &s->mem_limit));
     TRY(take_size(a->given[TRAIN_TOKENS], "--train-tokens", 0, INT64_C(1) << 50,
                   &s->training.tokens));
+    if (a->given[TRAIN_TOKENS] != NULL)
+        s->training.budget = 0; /* what was asked for, however long it takes */
     TRY(parse_name(given_or(a, BACKEND, "auto"), "backend", backends, &backend));
     snprintf(s->backend, sizeof s->backend, "%s", backends[backend]);
     for (int i = 0; i < s->n_groups && a->given[TIME_LIMIT] != NULL; i++)

@@ -1,7 +1,7 @@
 /* eval_cli.c - `longmix eval`: held-out bits per byte of a checkpoint, by position. */
 #include "bench/checkpoint.h"
-#include "bench/limits.h"
 #include "bench/cli.h"
+#include "bench/limits.h"
 #include "bench/parse.h"
 #include "bench/train.h"
 

@@ -8,13 +8,15 @@
 
 static const double SINGLE = 10, LONG = 1, NO_WARM_UP = 0.5, WARM_UP = 1; /* seconds */
 static const double SAMPLE = 2.1e-3; /* seconds; a little above 2 ms, for steps vary */
-static const double STABLE = 0.05, NARROW = 0.05;
+static const double STABLE = 0.05, NARROW = 0.05, UNIT_SHARE = 1.0 / 16;
 enum { MAX_INNER = 1 << 20, MAX_SAMPLES = 100, LONG_SAMPLES = 3, WARM_SAMPLES = 3 };
 
-static int inner_for(double step)
+static int inner_for(const Meter *m, double step, double share)
 {
     double n = ceil(SAMPLE / fmax(step, SAMPLE / MAX_INNER));
-    return n > MAX_INNER ? MAX_INNER : n < 1 ? 1 : (int)n;
+    double unit = m->unit > 1 && m->unit * step < UNIT_SHARE * share ? m->unit : 1;
+    n = fmin(ceil(n / unit) * unit, MAX_INNER);
+    return n < 1 ? 1 : (int)n;
 }
 
 /* Seconds of a step, as the mean over one sample. */
@@ -37,11 +39,11 @@ static Status median_of_few(const Meter *m, int inner, double *median)
 }
 
 /* Until stable; *step goes in as the first guess and comes out as the last median. */
-static Status warm_up(const Meter *m, double deadline, double *step)
+static Status warm_up(const Meter *m, double deadline, double share, double *step)
 {
     double end = fmin(deadline, m->now(m->ctx) + WARM_UP), before = (double)INFINITY;
     while (m->now(m->ctx) < end) {
-        TRY(median_of_few(m, inner_for(*step), step));
+        TRY(median_of_few(m, inner_for(m, *step, share), step));
         if (fabs(*step / before - 1) < STABLE)
             break;
         before = *step;
@@ -66,7 +68,7 @@ static Status take_samples(const Meter *m, double step, double deadline, double 
 {
     double begin = m->now(m->ctx);
     int most = step > LONG ? LONG_SAMPLES : MAX_SAMPLES;
-    t->inner = inner_for(step);
+    t->inner = inner_for(m, step, share);
     while (t->stop_reason[0] == '\0') {
         TRY(sample(m, t->inner, &t->seconds[t->n]));
         t->n++;
@@ -89,7 +91,7 @@ Status measure(const Meter *m, double first, double deadline, double share, Timi
     bool alone = first > SINGLE;
     *out = (Timing){.inner = 1};
     if (!alone && first <= NO_WARM_UP)
-        TRY(warm_up(m, deadline, &step));
+        TRY(warm_up(m, deadline, share, &step));
     if (alone || m->now(m->ctx) + first > deadline) {
         out->n = 1;
         out->seconds[0] = first;

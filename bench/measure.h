@@ -4,7 +4,9 @@
  *   above 10 s    it is the only sample ("single")
  *   above 0.5 s   it is the whole warm-up
  *   else          samples go on until two successive medians of 3 differ by less than 5 %, or for 1
- * s A sample repeats the step until it lasts 2 ms. Sampling stops when the 99 % sign interval of
+ * s
+ * A sample repeats the step until it lasts 2 ms, a multiple of `unit` times if that can be had.
+ * Sampling stops when the 99 % sign interval of
  * the median is narrower than 5 % of it ("interval", 8 samples or more), at 100 samples, or 3 of
  * steps above 1 s ("samples"), after its share of the time or before the deadline ("time"). There
  * is always one sample: the first step, where the time allows no other. */
@@ -24,6 +26,7 @@ typedef struct Meter {
     /* Runs so many steps; *seconds is the time of all of them, without what is not to be timed. */
     Status (*run)(void *ctx, int steps, double *seconds);
     double (*now)(void *ctx); /* wall clock, seconds */
+    int unit; /* steps that only together are alike; given up where they take 1/16 of the share */
 } Meter;
 
 /* first: seconds of the first step; deadline: on the meter's clock; share: seconds that sampling

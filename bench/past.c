@@ -83,6 +83,7 @@ static Status take(const Row *r, void *past)
     to->seconds = r->timing.p20;
     to->counted = r->predicted.counted;
     to->train_tokens = r->train_tokens;
+    memcpy(to->text_sha256, r->text_sha256, sizeof to->text_sha256);
     return ST_OK;
 }
 
@@ -111,12 +112,19 @@ const PastRow *past_find(const Past *p, const Row *like)
     return with_key(p, key);
 }
 
+const PastRow *past_check(const Past *p, const Case *check)
+{
+    const PastRow *r = past_find(p, &(Row){.kind = ROW_CHECK, .c = *check});
+    return r != NULL && (r->status == ROW_OK || r->status == ROW_FAILED_CHECK) ? r : NULL;
+}
+
 bool past_holds(const PastRow *r, const Case *now)
 {
     const double more = 1.05; /* free memory is never twice the same */
     bool time = now->time_limit > more * r->c.time_limit;
     bool memory = (double)now->mem_limit > more * (double)r->c.mem_limit;
     switch (r->status) {
+    case ROW_CRASH:
     case ROW_SKIPPED_BUDGET:
         return false;
     case ROW_TIMEOUT:
@@ -133,23 +141,26 @@ bool past_holds(const PastRow *r, const Case *now)
     }
 }
 
-const PastRow *past_training(const Past *p, const Case *c, int64_t tokens)
+const PastRow *past_training(const Past *p, const Row *like, int64_t lo, int64_t hi)
 {
+    char key[ROW_KEY_SIZE], other[ROW_KEY_SIZE];
+    case_key(&like->c, key, sizeof key);
     for (int i = p->n - 1; i >= 0; i--) {
         const PastRow *r = &p->row[i];
-        bool same = r->kind == ROW_TRAIN && r->c.n == c->n && r->c.batch == c->batch &&
-                    r->c.seed == c->seed && strcmp(r->c.variant, c->variant) == 0 &&
-                    strcmp(r->c.backend, c->backend) == 0 && strcmp(r->c.set, c->set) == 0;
-        if (same && r->status == ROW_OK ? r->train_tokens == tokens : same && past_holds(r, c))
+        if (r->kind != ROW_TRAIN || r->train_tokens < lo || r->train_tokens > hi ||
+            strcmp(r->text_sha256, like->text_sha256) != 0)
+            continue;
+        case_key(&r->c, other, sizeof other);
+        if (strcmp(key, other) == 0)
             return r;
     }
     return NULL;
 }
 
-bool past_has_text(const Past *p)
+bool past_has_text(const Past *p, const char *sha256)
 {
     for (int i = 0; i < p->n; i++)
-        if (p->row[i].kind == ROW_TEXT && p->row[i].status == ROW_OK)
+        if (p->row[i].kind == ROW_TEXT && strcmp(p->row[i].text_sha256, sha256) == 0)
             return true;
     return false;
 }

@@ -16,6 +16,7 @@ typedef struct PastRow {
     double seconds;  /* of a step: as Job.seconds */
     int64_t counted; /* bytes predicted */
     int64_t train_tokens;
+    char text_sha256[72];
 } PastRow;
 
 typedef struct Past {
@@ -34,11 +35,14 @@ void past_free(Past *p);
 
 /* The row that settles a check or case of this key; NULL if there is none. */
 const PastRow *past_find(const Past *p, const Row *like);
+/* The check that stands for the case, if it passed or found a difference; one that could not be
+ * made is made again. */
+const PastRow *past_check(const Past *p, const Case *check);
 /* Does a row stand for the case under its present limits? What was left out for want of time or
- * memory is tried again when there is more of it. */
+ * memory is tried again when there is more of it, and so is what crashed. */
 bool past_holds(const PastRow *r, const Case *now);
-/* A training of the same variant, seed and data shape over so many tokens. */
-const PastRow *past_training(const Past *p, const Case *c, int64_t tokens);
-bool past_has_text(const Past *p);
+/* The newest training like that of the same text, over `lo` to `hi` tokens, however it ended. */
+const PastRow *past_training(const Past *p, const Row *like, int64_t lo, int64_t hi);
+bool past_has_text(const Past *p, const char *sha256);
 
 #endif

@@ -47,6 +47,28 @@ static Status spec_of(const Case *c, int64_t tokens, TrainSpec *s)
     return mix_options(v, c->set, x);
 }
 
+static void sketch(const TrainSpec *s, Row *row)
+{
+    const MixCtx *x = &s->model.ctx;
+    row->c.width = x->width;
+    row->c.heads = x->heads;
+    row->c.layers = s->model.layers;
+    row->params = solve_count(&s->model);
+    row->steps = s->steps;
+    row->lr = s->lr;
+    row->tokens = x->batch * x->q_len;
+    row->train_tokens = s->steps * row->tokens;
+}
+
+Status train_outline(const Case *c, int64_t tokens, Row *row)
+{
+    TrainSpec s;
+    *row = (Row){.kind = ROW_TRAIN, .c = *c};
+    TRY(spec_of(c, tokens, &s));
+    sketch(&s, row);
+    return ST_OK;
+}
+
 /* ---- the curve ---- */
 typedef struct Course {
     Trainer *t;
@@ -66,11 +88,10 @@ static void bucket_rows(const Exam *e, Row *row)
 
 static Status add_point(Course *c)
 {
-    enum { VALID_WINDOWS = 64 };
     Exam e;
     const MixCtx *x = &c->t->spec.model.ctx;
     double start = now();
-    TRY(trainer_exam(c->t, TEXT_VALID, VALID_WINDOWS, &e));
+    TRY(trainer_exam(c->t, TEXT_VALID, TRAIN_EXAM_WINDOWS, &e));
     c->examined += now() - start;
     c->row->point[c->row->n_points++] =
         (Point){.step = c->t->step,
@@ -85,8 +106,7 @@ static Status add_point(Course *c)
 
 static Status learn(Course *c)
 {
-    enum { POINTS = 24 };
-    int64_t steps = c->t->spec.steps, every = max64(1, steps / POINTS);
+    int64_t steps = c->t->spec.steps, every = (steps + TRAIN_EXAMS - 2) / (TRAIN_EXAMS - 1);
     TRY(add_point(c));
     while (c->t->step < steps) {
         double loss;
@@ -117,18 +137,9 @@ static Status final_exam(Trainer *t, Row *row)
 /* ---- the row ---- */
 static void describe(const Trainer *t, Row *row)
 {
-    const TrainSpec *s = &t->spec;
-    const MixCtx *x = &s->model.ctx;
     MemUse m = dev_mem(t->model.dev);
-    row->c.width = x->width;
-    row->c.heads = x->heads;
-    row->c.layers = s->model.layers;
     row->params = model_n_params(&t->model, false);
     row->embed_params = model_n_params(&t->model, true);
-    row->steps = s->steps;
-    row->train_tokens = s->steps * x->batch * x->q_len;
-    row->lr = s->lr;
-    row->tokens = x->batch * x->q_len;
     row->memory.counted = (int64_t)m.peak_counted;
     row->memory.param = (int64_t)m.peak[MEM_PARAM];
     row->memory.grad = (int64_t)m.peak[MEM_GRAD];
@@ -160,6 +171,7 @@ static Status train(const Case *c, const char *data, int64_t tokens, Row *row)
     Text text = {0};
     Dev *d = NULL;
     TRY(spec_of(c, tokens, &s));
+    sketch(&s, row);
     TRY(text_load(data, &text));
     snprintf(row->text_sha256, sizeof row->text_sha256, "%s", text.sha256);
     row->text_bytes = (int64_t)text.size;

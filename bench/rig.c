@@ -225,12 +225,40 @@ void rig_free(Rig *r)
     *r = (Rig){0};
 }
 
+/* ---- rotation ---- */
 static int64_t input_bytes(const Input *in)
 {
     int64_t sum = 0;
     for (int i = 0; i < MIX_MAX_PARTS; i++)
-        sum += (int64_t)in->t[i].buf.size;
+        sum += (int64_t)(in->t[i].buf.size + in->t[i].grad.size);
     return sum;
+}
+
+int64_t rig_rotated_bytes(const Rig *r)
+{
+    return r->n_inputs > 1 ? r->n_inputs * input_bytes(&r->input[0]) : 0;
+}
+
+/* Gradients that the first step left in input 0, so that no later step has to allocate them. */
+static Status copy_grads(Rig *r, int copy)
+{
+    for (int i = 0; i < MIX_MAX_PARTS; i++) {
+        Tensor *x = &r->input[copy].t[i];
+        size_t size = r->input[0].t[i].grad.size;
+        if (size == 0)
+            continue;
+        TRY(dev_alloc(r->dev, size, MEM_ACT, &x->grad));
+        TRY(dev_kernels(r->dev)->fill(r->dev, tensor_size(x), 0.0, x->grad.ptr));
+    }
+    return ST_OK;
+}
+
+/* Bytes left beside what is live now and the activations of a step. peak: of a step. */
+static int64_t room(const Rig *r, const MemUse *peak)
+{
+    MemUse now = dev_mem(r->dev);
+    int64_t live = (int64_t)(now.live_counted + now.live[MEM_WORK]);
+    return r->c.mem_limit > 0 ? r->c.mem_limit - live - (int64_t)peak->peak[MEM_ACT] : INT64_MAX;
 }
 
 void rig_rotate(Rig *r, int64_t cache)
@@ -240,8 +268,9 @@ void rig_rotate(Rig *r, int64_t cache)
         return;
     want = min64(want, RIG_MAX_INPUTS);
     tape_reset(r->m.tape);
-    while (r->n_inputs < want) {
-        if (make_input(r, r->n_inputs) != ST_OK) {
+    MemUse peak = dev_mem(r->dev);
+    while (r->n_inputs < want && room(r, &peak) >= one) {
+        if (make_input(r, r->n_inputs) != ST_OK || copy_grads(r, r->n_inputs) != ST_OK) {
             drop_input(r, r->n_inputs);
             return;
         }

@@ -10,7 +10,7 @@ typedef struct Input {
     Tensor t[MIX_MAX_PARTS];
 } Input;
 
-enum { RIG_MAX_INPUTS = 64 };
+enum { RIG_MAX_INPUTS = 64, RIG_WALK = 256 };
 
 typedef struct Rig {
     Case c;
@@ -23,7 +23,7 @@ typedef struct Rig {
     Tensor dy;        /* gradient that a backward pass starts from; none for a loss */
     Buf result;       /* of the last step: output or, after a backward pass, a gradient; borrowed */
     int64_t n_result; /* numbers in it; 0: it was looked at already */
-    Cost work;        /* of the forward ops of the last step */
+    Cost work;        /* of the forward ops of the last step; decode: mean of the last rig_run */
     double *segment_seconds; /* prefill: of each segment in the last pass */
     int64_t n_segments;
 } Rig;
@@ -34,13 +34,22 @@ Status rig_accepts(const Case *c);
 Status rig_init(Rig *r, Dev *d, const Case *c);
 void rig_free(Rig *r);
 
-/* More inputs, so that they do not stay in a cache of so many bytes; as many as memory allows. */
+/* After the first step: more inputs (with their gradients), so that they do not stay in a cache of
+ * so many bytes; as many as leave room for a step under the memory limit, at most RIG_MAX_INPUTS.
+ * Weights and carried state are the same in every step, and a prefill draws its inputs anew. */
 void rig_rotate(Rig *r, int64_t cache);
+/* Bytes of the inputs and their gradients that steps take in turn; 0: there is one input only. */
+int64_t rig_rotated_bytes(const Rig *r);
 
 /* Runs the step so often; *seconds: all of them, without what is not measured (drawing inputs, the
- * forward pass of an isolated backward pass). On the dry device a prefill runs a few of its
- * segments and counts the work of all. */
+ * forward pass of an isolated backward pass). On the dry device a prefill of thousands of segments
+ * runs a few of them and counts the work of all. */
 Status rig_run(Rig *r, int steps, double *seconds);
+/* A timing has to be of a multiple of so many steps: they differ, and only together do they give
+ * the mean. Above 1 for decode with a state of fixed size, whose chunks fill and close: steps go
+ * through the last RIG_WALK positions and start over. The state then takes the same tokens again;
+ * it grows in proportion to the number of rounds, and stays finite. */
+int rig_walk(const Rig *r);
 /* ST_NONFINITE if an end of the last result is not finite. */
 Status rig_check_finite(Rig *r);
 

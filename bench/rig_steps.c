@@ -66,6 +66,11 @@ static Status backward(Rig *r, Tensor *y, const Input *in)
     return ST_OK;
 }
 
+static Cost scaled(Cost c, double by)
+{
+    return (Cost){c.flops * by, c.bytes * by};
+}
+
 /* ---- passes ---- */
 typedef Status PassFn(Rig *r, int steps, double *seconds);
 
@@ -93,6 +98,29 @@ static Status run_bwd(Rig *r, int steps, double *seconds)
         *seconds += one;
     }
     return ST_OK;
+}
+
+int rig_walk(const Rig *r)
+{
+    bool walks =
+        r->c.pass == PASS_DECODE && (r->m.spec.variant->mixer->caps & CAP_LINEAR_STATE) != 0;
+    return walks ? (int)min64(RIG_WALK, r->c.n) : 1;
+}
+
+/* Decode: one token a step, at position n - walk + step mod walk. */
+static Status run_decode(Rig *r, int steps, double *seconds)
+{
+    Cost sum = {0};
+    int64_t walk = rig_walk(r);
+    TRY(timer_start(r->timer));
+    for (int i = 0; i < steps; i++) {
+        r->m.ctx.pos = r->c.n - walk + r->step % walk;
+        fresh_forward(r, false, next_input(r));
+        TRY(tape_status(r->m.tape));
+        sum = cost_add(sum, r->work);
+    }
+    r->work = scaled(sum, 1.0 / steps);
+    return timer_stop(r->timer, seconds);
 }
 
 /* The learning rate is small: weights must not run away in the thousands of steps of a timing. */
@@ -146,16 +174,11 @@ static Status run_prefill(Rig *r, int steps, double *seconds)
     return ST_OK;
 }
 
-static Cost scaled(Cost c, double by)
+/* Too many segments to run them all. Work is about affine in the position from the second segment
+ * on (exactly, if segments are whole chunks), so two of those tell the sum of all; memory is
+ * largest at the end. */
+static Status outline_prefill(Rig *r, double *seconds)
 {
-    return (Cost){c.flops * by, c.bytes * by};
-}
-
-/* Work is affine in the position from the second segment on, so two of those tell the sum of all;
- * memory is largest at the end. */
-static Status dry_prefill(Rig *r, int steps, double *seconds)
-{
-    (void)steps;
     int64_t len = r->m.spec.ctx.q_len, full = r->c.n / len, inner = full - 1;
     double none = 0;
     *seconds = 0;
@@ -176,9 +199,16 @@ static Status dry_prefill(Rig *r, int steps, double *seconds)
     return ST_OK;
 }
 
+static Status dry_prefill(Rig *r, int steps, double *seconds)
+{
+    enum { MOST_SEGMENTS = 4096 };
+    return r->n_segments > MOST_SEGMENTS ? outline_prefill(r, seconds)
+                                         : run_prefill(r, steps, seconds);
+}
+
 Status rig_run(Rig *r, int steps, double *seconds)
 {
-    static PassFn *const pass[PASSES] = {run_fwd, run_bwd, run_train, run_prefill, run_fwd};
+    static PassFn *const pass[PASSES] = {run_fwd, run_bwd, run_train, run_prefill, run_decode};
     bool dry = dev_is_dry(r->dev) && r->c.pass == PASS_PREFILL;
     return (dry ? dry_prefill : pass[r->c.pass])(r, steps, seconds);
 }

@@ -27,6 +27,26 @@ static double patience(const Job *j)
     return 1.5 * j->c.time_limit + 5 + setup / 2.5e8;
 }
 
+double run_time_left(const Run *r)
+{
+    const Sweep *s = &r->sweep;
+    if (s->budget <= 0 || s->training.budget <= 0)
+        return (double)INFINITY;
+    return s->budget + s->training.budget - session_elapsed(&r->session);
+}
+
+Status run_ask_in_time(Run *r, const char *word, const Job *j, const char *what, Row *row)
+{
+    double limit = patience(j), left = fmax(1.0, run_time_left(r));
+    TRY(run_ask(r, word, &j->c, fmin(limit, left), what, row));
+    if (row->status == ROW_TIMEOUT && left < limit) {
+        row->status = ROW_SKIPPED_BUDGET;
+        snprintf(row->reason, sizeof row->reason, "cut off after %.3g s, the end of the run's time",
+                 left);
+    }
+    return ST_OK;
+}
+
 /* ---- checks ---- */
 static Row *known_check(Run *r, const Row *like)
 {
@@ -52,7 +72,7 @@ static Status make_check(Run *r, Row *row)
 {
     char what[64];
     Case c = row->c;
-    const PastRow *past = past_find(&r->past, row);
+    const PastRow *past = past_check(&r->past, &c);
     if (past != NULL) {
         row->status = past->status;
         memcpy(row->reason, past->reason, sizeof row->reason);
@@ -65,8 +85,7 @@ static Status make_check(Run *r, Row *row)
     return session_append(&r->session, row);
 }
 
-/* The check that stands for a case; ref needs none. */
-static Status checked(Run *r, const Case *c, RowStatus *status, char *reason, size_t size)
+Status run_checked(Run *r, const Case *c, RowStatus *status, char *reason, size_t size)
 {
     Row row = {.kind = ROW_CHECK, .c = check_case(c)};
     *status = ROW_OK;
@@ -99,9 +118,9 @@ static void from_plan(const Run *r, const Job *j, Row *row)
     row->bytes = j->bytes;
     row->params = j->params;
     row->tokens = j->tokens;
-    row->roof_rate = r->roof_rate;
-    if (row->status == ROW_OK && r->roof_rate > 0)
-        row->roof_fraction = row->flops / row->timing.median / r->roof_rate;
+    row->roof_rate = fmax(row->roof_rate, r->roof_rate);
+    if (row->status == ROW_OK && row->roof_rate > 0)
+        row->roof_fraction = row->flops / row->timing.median / row->roof_rate;
 }
 
 static void show_case(Run *r, const Job *j, int index)
@@ -121,12 +140,12 @@ static Status judge(Run *r, Job *j, int index, Row *row)
     char what[96];
     Verdict v = plan_verdict(&r->plan, j, session_elapsed(&r->session));
     if (v.run)
-        TRY(checked(r, &j->c, &v.status, v.reason, sizeof v.reason));
+        TRY(run_checked(r, &j->c, &v.status, v.reason, sizeof v.reason));
     if (v.run && v.status == ROW_OK) {
         double begin = session_now();
         name_case(&j->c, what, sizeof what);
         show_case(r, j, index);
-        TRY(run_ask(r, "case", &j->c, patience(j), what, row));
+        TRY(run_ask_in_time(r, "case", j, what, row));
         if (row->status == ROW_OK)
             plan_learn(&r->plan, j->cost, session_now() - begin);
         return ST_OK;
@@ -163,62 +182,5 @@ Status run_cases(Run *r)
         j->seconds = row.timing.p20; /* less than the median a matter of who else was busy */
         r->session.state.done++;
     }
-    return ST_OK;
-}
-
-/* ---- trainings ---- */
-int64_t run_training_tokens(const Run *r, const Case *c)
-{
-    int64_t step = c->batch * c->n;
-    return max64(1, r->sweep.training.tokens / step) * step;
-}
-
-/* Half a million parameters, 6 flops each a token, at a quarter of the roof; then as the ones
- * before. */
-static void cost_trainings(Run *r)
-{
-    double sum = 0, n = 0;
-    for (int i = 0; i < r->n_trainings; i++)
-        if (r->training[i].done && r->training[i].seconds > 0) {
-            sum += r->training[i].seconds;
-            n++;
-        }
-    double guess = 6 * 5e5 * (double)r->sweep.training.tokens / (0.25 * r->plan.rates.flops);
-    for (int i = 0; i < r->n_trainings; i++)
-        r->training[i].cost = n > 0 ? sum / n : guess;
-}
-
-static Status train_one(Run *r, Job *j, int index)
-{
-    Row row;
-    char what[96];
-    Case c = j->c;
-    double begin = session_now();
-    ProgressState *s = &r->session.state;
-    cost_trainings(r);
-    s->eta = 0;
-    for (int i = index; i < r->n_trainings; i++)
-        s->eta += r->training[i].done ? 0 : r->training[i].cost;
-    s->expected = j->cost;
-    s->memory = 0;
-    snprintf(what, sizeof what, "training %s for %" PRId64 " tokens", c.variant,
-             run_training_tokens(r, &c));
-    TRY(run_ask(r, "train", &c, patience(j), what, &row));
-    row.kind = ROW_TRAIN;
-    if (row.status != ROW_OK)
-        row.c = c;
-    TRY(session_append(&r->session, &row));
-    j->done = true;
-    j->status = row.status;
-    j->seconds = row.status == ROW_OK ? session_now() - begin : 0;
-    s->done++;
-    return ST_OK;
-}
-
-Status run_trainings(Run *r)
-{
-    for (int i = 0; i < r->n_trainings; i++)
-        if (!r->training[i].done)
-            TRY(train_one(r, &r->training[i], i));
     return ST_OK;
 }

@@ -15,19 +15,33 @@ typedef struct Run {
     Job *training;
     int n_trainings;
     Row run_row;
-    double roof_rate; /* flop/s; 0: not measured */
-    Row *check;       /* made in this run */
+    Row text;                /* its hash and size; empty: no trainings */
+    int64_t test_bytes;      /* of the text: those of the final exam */
+    int64_t training_tokens; /* of each; 0: chosen before the first */
+    double roof_rate;        /* flop/s; 0: not measured */
+    Row *check;              /* made in this run */
     int n_checks;
 } Run;
 
 /* session_ask as a Status; ST_DEVICE also when the run is to stop (session.stopped_by). */
 Status run_ask(Run *r, const char *word, const Case *c, double limit, const char *what, Row *row);
 
+/* The same within what is left of the whole run's time; ROW_SKIPPED_BUDGET where that cut it off.
+ */
+Status run_ask_in_time(Run *r, const char *word, const Job *j, const char *what, Row *row);
+/* Seconds; INFINITY where the run has no end. */
+double run_time_left(const Run *r);
+
+/* The check that stands for a case; ref needs none. */
+Status run_checked(Run *r, const Case *c, RowStatus *status, char *reason, size_t size);
+
 /* A row for every job that has none. */
 Status run_cases(Run *r);
 Status run_trainings(Run *r);
 
-/* Tokens that a training of that many tokens really sees: whole steps. */
-int64_t run_training_tokens(const Run *r, const Case *c);
+/* Which trainings the past settles, and over how many tokens the others are then to go. */
+Status run_recall_trainings(Run *r);
+/* Takes over what the past knows of a job. */
+void run_settle(const Run *r, Job *j, const PastRow *past);
 
 #endif

@@ -195,7 +195,7 @@ Verdict plan_verdict(const Plan *p, const Job *j, double elapsed)
         snprintf(v.reason, sizeof v.reason, "would take %.2f GiB, the memory limit is %.2f GiB",
                  (double)(j->predicted.counted + j->predicted.work) / gib,
                  (double)j->c.mem_limit / gib);
-    } else if (j->predicted_seconds > j->c.time_limit) {
+    } else if (!j->must && j->predicted_seconds > j->c.time_limit) {
         v = no(ROW_TIMEOUT_PREDICTED);
         snprintf(v.reason, sizeof v.reason, "a step would take %.3g s, the time limit is %.3g s",
                  j->predicted_seconds, j->c.time_limit);

@@ -8,7 +8,7 @@
 /* A point of the plan with what is known about it. */
 typedef struct Job {
     Case c;
-    bool must;  /* not to be left out for the budget */
+    bool must;  /* never left out for want of time; its limits still end it */
     bool done;  /* it has its row: status and, for ROW_OK, seconds are known */
     bool fixed; /* the dry run said already how it ends: status and reason */
     RowStatus status;

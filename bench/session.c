@@ -26,10 +26,23 @@ double session_elapsed(const Session *s)
     return session_now() - s->start;
 }
 
+/* What the caller had ignored stays ignored: that is how nohup works. */
+static sigset_t ending_signals(void)
+{
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction now;
+    sigset_t set;
+    sigemptyset(&set);
+    for (int i = 0; i < COUNT(numbers); i++)
+        if (sigaction(numbers[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN)
+            sigaddset(&set, numbers[i]);
+    return set;
+}
+
 Status session_open(Session *s, const char *text, int64_t tokens)
 {
     char number[24];
-    sigset_t ends;
+    sigset_t ends = ending_signals();
     *s = (Session){.start = session_now(), .stop_fd = -1};
     s->progress = progress_new(s->start);
     s->state.eta = -1;
@@ -39,10 +52,6 @@ Status session_open(Session *s, const char *text, int64_t tokens)
         s->child_argv[i] = strdup(argv[i]);
         CHECK(s->child_argv[i] != NULL);
     }
-    sigemptyset(&ends);
-    sigaddset(&ends, SIGINT);
-    sigaddset(&ends, SIGTERM);
-    sigaddset(&ends, SIGHUP);
     signal(SIGPIPE, SIG_IGN); /* a dead worker is noticed by its silence */
     if (sigprocmask(SIG_BLOCK, &ends, NULL) == 0)
         s->stop_fd = signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -59,6 +68,16 @@ void session_close(Session *s)
     if (s->stop_fd >= 0)
         close(s->stop_fd);
     *s = (Session){.stop_fd = -1, .stopped_by = s->stopped_by};
+}
+
+void session_tokens(Session *s, int64_t tokens)
+{
+    char number[24];
+    snprintf(number, sizeof number, "%" PRId64, tokens);
+    child_stop(&s->child);
+    free(s->child_argv[3]);
+    s->child_argv[3] = strdup(number);
+    CHECK(s->child_argv[3] != NULL);
 }
 
 static void tick(void *session, double seconds)

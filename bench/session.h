@@ -23,6 +23,8 @@ typedef struct Session {
 /* From here on signals arrive at stop_fd. text and tokens are for trainings; text may be NULL. */
 Status session_open(Session *s, const char *text, int64_t tokens);
 void session_close(Session *s);
+/* From now on trainings take so many tokens; the next request starts a new worker. */
+void session_tokens(Session *s, int64_t tokens);
 
 double session_now(void); /* seconds of a steady clock */
 double session_elapsed(const Session *s);

@@ -1,6 +1,7 @@
 /* supervisor.c - the order of things in a run; see supervisor.h. */
 #include "bench/supervisor.h"
 
+#include "bench/check.h"
 #include "bench/limits.h"
 #include "bench/machine.h"
 #include "bench/outline.h"
@@ -78,10 +79,14 @@ static Status make_jobs(Run *r)
     return st;
 }
 
-static void settle_job(Job *j, const PastRow *past)
+void run_settle(const Run *r, Job *j, const PastRow *past)
 {
     if (past == NULL || !past_holds(past, &j->c))
         return;
+    Case check = check_case(&past->c);
+    if (past->status == ROW_FAILED_CHECK && strcmp(past->c.backend, "ref") != 0 &&
+        past_check(&r->past, &check) == NULL)
+        return; /* the check could not be made: it is tried again */
     j->done = true;
     j->status = past->status;
     j->seconds = past->seconds;
@@ -93,12 +98,28 @@ static Status recall(Run *r)
     TRY(past_read(r->sweep.out, &r->run_row, &r->past));
     for (int i = 0; i < r->plan.n; i++) {
         like.c = r->plan.job[i].c;
-        settle_job(&r->plan.job[i], past_find(&r->past, &like));
+        run_settle(r, &r->plan.job[i], past_find(&r->past, &like));
     }
-    for (int i = 0; i < r->n_trainings; i++)
-        settle_job(&r->training[i], past_training(&r->past, &r->training[i].c,
-                                                  run_training_tokens(r, &r->training[i].c)));
+    for (int i = 0; i < r->plan.n; i++) {
+        Job *j = &r->plan.job[i];
+        if (j->done && j->status == ROW_SKIPPED_AFTER &&
+            plan_verdict(&r->plan, j, 0).status != ROW_SKIPPED_AFTER)
+            j->done = false; /* what it came after is tried again */
+    }
     return ST_OK;
+}
+
+/* Which text it is. The past of another one does not count. */
+static Status identify_text(Run *r)
+{
+    Text t;
+    if (r->n_trainings == 0)
+        return ST_OK;
+    TRY(text_load(r->sweep.data, &t));
+    memcpy(r->text.text_sha256, t.sha256, sizeof t.sha256);
+    r->test_bytes = (int64_t)text_split(&t, TEXT_TEST).size;
+    text_free(&t);
+    return run_recall_trainings(r);
 }
 
 /* The dry run of every point: memory and work, or why it cannot be. */
@@ -148,6 +169,7 @@ static Status prepare(Run *r, int argc, char *const argv[])
         TRY(journal_open(&r->session.journal, r->sweep.out, r->sweep.fresh));
     if (!r->sweep.fresh)
         TRY(recall(r));
+    TRY(identify_text(r));
     if (r->sweep.no_text)
         progress_say(&r->session.progress,
                      "no text at %s, so no trainings: `make text`, or --data FILE",
@@ -167,7 +189,7 @@ static Status write_beginning(Run *r)
     TRY(measure_roof(r, &roof));
     if (roof.kind == ROW_ROOF)
         TRY(session_append(&r->session, &roof));
-    if (r->n_trainings == 0 || past_has_text(&r->past))
+    if (r->n_trainings == 0 || past_has_text(&r->past, r->text.text_sha256))
         return ST_OK;
     TRY(run_ask(r, "text", &r->training[0].c, TEXT_LIMIT, "counting the text's entropies", &text));
     if (text.status != ROW_OK)

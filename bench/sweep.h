@@ -20,7 +20,9 @@ typedef struct Group {
 typedef struct Training {
     uint64_t variants;
     int64_t tokens, n, batch; /* of the whole training; context; sequences a step */
+    int64_t min_tokens;       /* with a budget: no fewer */
     double time_limit;
+    double budget; /* seconds for all trainings, which get what cases leave, too; 0: no end */
 } Training;
 
 typedef struct Sweep {

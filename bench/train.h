@@ -11,6 +11,13 @@ extern const char train_default_text[];
 /* Parameters (embedding and head apart) of the models that the quality rows compare. */
 enum { TRAIN_QUALITY_PARAMS = 400000 };
 
+/* Exams on the way, and the windows of each. */
+enum { TRAIN_EXAMS = 13, TRAIN_EXAM_WINDOWS = 44 };
+
+/* What such a training is before it runs: the sizes, parameters, steps and learning rate that a row
+ * of it holds, however it ends. No device is opened. */
+Status train_outline(const Case *c, int64_t tokens, Row *row);
+
 /* Trains c->variant on the text for `tokens` tokens with context c->n and batch c->batch, sizes
  * solved for TRAIN_QUALITY_PARAMS unless c->width is given, and fills a ROW_TRAIN with its curve,
  * held-out bits per byte and the sizes that were chosen. A failure is the row's status. */

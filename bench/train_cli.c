@@ -1,7 +1,7 @@
 /* train_cli.c - `longmix train`: a byte-level language model on any text. */
 #include "bench/checkpoint.h"
-#include "bench/limits.h"
 #include "bench/cli.h"
+#include "bench/limits.h"
 #include "bench/parse.h"
 #include "bench/solve.h"
 #include "bench/train.h"

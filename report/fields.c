@@ -99,6 +99,7 @@ const Field row_fields[] = {
     {"roof_rate", FIELD_REAL, AT(Row, roof_rate), TIMED},
     {"roof_fraction", FIELD_REAL, AT(Row, roof_fraction), TIMED},
     {"segment_slope", FIELD_REAL, AT(Row, segment_slope), IN_CASE},
+    {"rotated_bytes", FIELD_I64, AT(Row, rotated_bytes), IN_CASE},
 
     {"error", FIELD_REAL, AT(Row, error), IN_CHECK},
     {"tolerance", FIELD_REAL, AT(Row, tolerance), IN_CHECK},
@@ -117,7 +118,7 @@ const Field row_fields[] = {
     {"bucket_bpb", FIELD_REALS, AT(Row, bucket_bpb), IN_TRAIN, .count = offsetof(Row, n_buckets)},
 
     {"text_name", FIELD_TEXT, AT(Row, text_name), IN_TEXT},
-    {"text_sha256", FIELD_TEXT, AT(Row, text_sha256), IN_TEXT},
+    {"text_sha256", FIELD_TEXT, AT(Row, text_sha256), IN_TEXT | IN_TRAIN},
     {"text_bytes", FIELD_I64, AT(Row, text_bytes), IN_TEXT},
     {"entropy_0", FIELD_REAL, AT(Row, entropy[0]), IN_TEXT},
     {"entropy_1", FIELD_REAL, AT(Row, entropy[1]), IN_TEXT},

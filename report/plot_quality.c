@@ -69,38 +69,32 @@ static void write_data(FILE *f, const QualityPlot *q, const SeriesSet *set)
     }
 }
 
-/* Vertical distance between a training's line, from x.lo to x.hi, and a height: that of its points
- * and of the places where its segments enter and leave the range. */
-static double distance(const QualityPlot *q, const Row *r, Range x, double y)
+/* Height of a training's line at x; NaN where it is not. */
+static double height_at(const QualityPlot *q, const Row *r, double x)
 {
-    double least = (double)INFINITY, x0 = 0, y0 = 0;
-    bool above = false, below = false;
-    for (int i = 0; i < r->n_points; i++) {
-        if (!shows(q, r, &r->point[i]))
+    const Point *before = NULL;
+    for (const Point *p = r->point; p < r->point + r->n_points; p++) {
+        if (!shows(q, r, p))
             continue;
-        double x1 = q->x(&r->point[i]), y1 = bpb_of(r, &r->point[i]);
-        const double edge[] = {x.lo, x.hi, x1};
-        for (int k = 0; k < COUNT(edge); k++) {
-            double part = x0 > 0 ? log(edge[k] / x0) / log(x1 / x0) : 1;
-            if (edge[k] < x.lo || edge[k] > x.hi || part < 0 || part > 1 ||
-                (x0 <= 0 && edge[k] < x1))
-                continue;
-            double off = y0 + part * (y1 - y0) - y;
-            least = fmin(least, fabs(off));
-            above = above || off > 0;
-            below = below || off < 0;
+        if (before != NULL && q->x(before) <= x && x <= q->x(p)) {
+            double part = log(x / q->x(before)) / log(q->x(p) / q->x(before));
+            return bpb_of(r, before) + part * (bpb_of(r, p) - bpb_of(r, before));
         }
-        x0 = x1;
-        y0 = y1;
+        before = p;
     }
-    return above && below ? 0 : least;
+    return (double)NAN;
 }
 
+/* How near the lines come to a height, from x.lo to x.hi; infinite when there are none. */
 static double free_height(const QualityPlot *q, const SeriesSet *set, Range x, double y)
 {
+    enum { PLACES = 16 };
     double least = (double)INFINITY;
     for (const Series *s = set->item; s < set->item + set->n; s++)
-        least = fmin(least, distance(q, s->row[0], x, y));
+        for (int i = 0; i <= PLACES; i++) {
+            double at = x.lo * pow(x.hi / x.lo, (double)i / PLACES);
+            least = fmin(least, fabs(height_at(q, s->row[0], at) - y));
+        }
     return least;
 }
 

@@ -40,10 +40,10 @@ void row_key(const Row *r, char *key, size_t size)
     size_t used = (size_t)snprintf(key, size, "%s ", row_kind_names[r->kind]);
     CHECK(used < size);
     if (r->kind == ROW_TEXT)
-        used += (size_t)snprintf(key + used, size - used, "%s", r->text_name);
+        used += (size_t)snprintf(key + used, size - used, "%s %s", r->text_name, r->text_sha256);
     if (r->kind == ROW_TRAIN)
-        used += (size_t)snprintf(key + used, size - used, "lr=%.17g steps=%" PRId64 " ", r->lr,
-                                 r->steps);
+        used += (size_t)snprintf(key + used, size - used, "lr=%.17g steps=%" PRId64 " text=%s ",
+                                 r->lr, r->steps, r->text_sha256);
     CHECK(used < size);
     if (r->kind == ROW_CHECK || r->kind == ROW_CASE || r->kind == ROW_TRAIN)
         case_key(&r->c, key + used, size - used);

@@ -67,7 +67,7 @@ typedef struct Timing {
     double seconds[ROW_MAX_SAMPLES];
     double median, p20, p80, min, ci_lo, ci_hi;
     char stop_reason[24]; /* "interval", "time", "samples", "single" */
-    bool quiet;           /* the interval became narrow enough */
+    bool quiet;           /* narrow enough, and the machine as fast after the case as before */
 } Timing;
 
 /* Bytes. counted is the peak of what dev_alloc counted but scratch; the same on every backend. */
@@ -98,9 +98,11 @@ typedef struct Row {
     int64_t params;      /* trainable numbers, embeddings apart */
     int64_t tokens;      /* tokens of one step */
     Timing timing;
-    double roof_rate, roof_fraction; /* SGEMM flop/s of this run, flops / seconds / roof_rate */
+    double roof_rate, roof_fraction; /* best SGEMM flop/s of the run and around the
+                                        case; flops / seconds / roof_rate */
     /* prefill: seconds per token of segments at the start, middle and end of the pass */
-    double segment_slope; /* relative change of a segment's time from first to last tenth */
+    double segment_slope;  /* relative change of a segment's time from first to last tenth */
+    int64_t rotated_bytes; /* inputs, with gradients, that steps took in turn; 0: always one */
 
     /* CHECK */
     double error, tolerance; /* largest relative error against ref, and what is allowed */
@@ -113,7 +115,7 @@ typedef struct Row {
     Point point[ROW_MAX_POINTS];
     double bucket_bpb[ROW_MAX_BUCKETS]; /* by position: bucket i is [2^i - 1, 2^(i+1) - 1) */
 
-    /* TEXT */
+    /* TEXT; the hash also of TRAIN */
     char text_name[64], text_sha256[72];
     int64_t text_bytes;
     double entropy[3], xz_bpb; /* order 0, 1, 2 conditional entropy and xz, bits per byte */
@@ -143,8 +145,9 @@ Status case_parse(const char *line, size_t len, Case *out);
 
 /* Keys: text that is equal for what counts as the same thing, at most ROW_KEY_SIZE bytes.
  * case_key: a point of a sweep, every field of the case but the limits.
- * row_key: what a newer row replaces: the kind, and the case (for TRAIN also lr and steps) or the
- * text. machine_key: of a ROW_RUN, what has to be equal for times to be comparable. */
+ * row_key: what a newer row replaces: the kind, and the case (for TRAIN also lr, steps and the
+ * SHA-256 of the text) or the text. machine_key: of a ROW_RUN, what has to be equal for times to be
+ * comparable. */
 enum { ROW_KEY_SIZE = 640 };
 void case_key(const Case *c, char *key, size_t size);
 void row_key(const Row *r, char *key, size_t size);

@@ -302,7 +302,7 @@ static void point_row(FILE *f, const Series *s, const Row *r)
             pass_names[r->c.pass], text_length((double)r->c.n).s, (long long)r->c.batch);
     fprintf(f, " %s | %s to %s |", text_digits(micros_per_token(r)).s,
             text_digits(micros_per_token_lo(r)).s, text_digits(micros_per_token_hi(r)).s);
-    fprintf(f, " %d%s | %s | %s | %s | %s |\n", t->n, t->quiet ? "" : "*",
+    fprintf(f, " %d%s | %s | %s, %s | %s |\n", t->n, t->quiet ? "" : "*",
             text_bytes(counted_bytes(r)).s, text_bytes((double)r->memory.work).s,
             text_bytes((double)r->memory.rss).s, text_percent(r->roof_fraction).s);
 }
@@ -327,8 +327,8 @@ Status table_points(FILE *f, const Rows *rows)
                "interval of the median did not become narrow enough in time). Scratch of kernels "
                "is not in the peak memory; the process holds both.</summary>\n\n");
     fprintf(f, "| variant | what | T | batch | µs/token | 99 %% interval | samples | peak memory | "
-               "scratch | process | of SGEMM |\n"
-               "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n");
+               "scratch, process | of SGEMM |\n"
+               "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|\n");
     Status st = ST_OK;
     for (Level level = 0; level < LEVELS; level++)
         for (Pass pass = 0; st == ST_OK && pass < PASSES; pass++)

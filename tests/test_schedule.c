@@ -326,6 +326,8 @@ Test(schedule, what_must_run_does_so_even_when_the_budget_is_spent)
     cr_expect_not(verdict(&w, j, 50).run);
     j->must = true;
     cr_expect(verdict(&w, j, 50).run);
+    j->flops = 10 * j->c.time_limit * RATE;
+    cr_expect(verdict(&w, j, 50).run, "nor does a slow machine stop it");
 }
 
 Test(schedule, the_time_to_go_counts_what_will_run)

@@ -311,11 +311,18 @@ Test(supervisor, more_memory_is_tried)
     place_leave(&p);
 }
 
-Test(supervisor, a_crash_is_reported_again_when_nothing_is_left_to_do)
+/* And what was skipped after it. */
+Test(supervisor, a_crash_is_tried_again)
 {
     Place p = place_new();
-    cr_assert_eq(run_tiny(&p, "", "LONGMIX_FAULT=gau:256:abort").code, 1);
-    cr_expect_eq(run_tiny(&p, "", NULL).code, 1);
+    cr_assert_eq(run_tiny(&p, "", "LONGMIX_FAULT=gau:128:abort").code, 1);
+    cr_expect_eq(run_tiny(&p, "", "LONGMIX_FAULT=gau:128:abort").code, 1);
+    Ended e = run_tiny(&p, "", NULL);
+    cr_expect_eq(e.code, 0, "%s", e.said);
+    Rows r = rows_read(p.path);
+    cr_expect_eq(status_of(&r, "gau", 128), ROW_OK);
+    cr_expect_eq(status_of(&r, "gau", 256), ROW_OK);
+    free(r.row);
     place_leave(&p);
 }
 
