@@ -62,7 +62,7 @@ static void sketch(const TrainSpec *s, Row *row)
 
 Status train_outline(const Case *c, int64_t tokens, Row *row)
 {
-    TrainSpec s;
+    TrainSpec s = {.steps = 0};
     *row = (Row){.kind = ROW_TRAIN, .c = *c};
     TRY(spec_of(c, tokens, &s));
     sketch(&s, row);
@@ -167,7 +167,7 @@ static Status run(Dev *d, const TrainSpec *s, const Text *text, Row *row)
 
 static Status train(const Case *c, const char *data, int64_t tokens, Row *row)
 {
-    TrainSpec s;
+    TrainSpec s = {.steps = 0};
     Text text = {0};
     Dev *d = NULL;
     TRY(spec_of(c, tokens, &s));

@@ -80,8 +80,8 @@ Test(row, doubles_are_exact_and_nan_is_null)
     Row r = sample_row(ROW_CASE);
     r.timing.n = COUNT(hard);
     memcpy(r.timing.seconds, hard, sizeof hard);
-    r.roof_fraction = NAN;
-    r.bytes = INFINITY;
+    r.roof_fraction = (double)NAN;
+    r.bytes = HUGE_VAL;
     Row back = back_and_forth(&r);
     cr_expect_arr_eq(back.timing.seconds, hard, sizeof hard);
     cr_expect(isnan(back.roof_fraction));

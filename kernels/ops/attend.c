@@ -194,7 +194,7 @@ static Cost chunks_cost(const Call *c)
     Chunks a = chunks_of(c);
     ChunksArg arg;
     memcpy(&arg, c->arg, sizeof arg);
-    int64_t adds = a.len, reads = a.len;
+    int64_t adds = a.len, reads = adds;
     if (a.causal)
         reads = max64(0, a.pos + a.len - max64(a.pos, a.chunk));
     if (a.causal && arg.state[0] == NULL)
