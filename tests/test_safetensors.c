@@ -162,7 +162,7 @@ Test(safetensors, get_wants_dtype_and_shape)
 Test(safetensors, finds_what_is_not_finite)
 {
     const float a[3] = {0, 1, NAN};
-    const double b[2] = {0, -INFINITY};
+    const double b[2] = {0, -(double)INFINITY};
     const StTensor bad[] = {{"a", SAFE_F32, 1, {3}, a, 0, 0}, {"b", SAFE_F64, 1, {2}, b, 0, 0}};
     for (int i = 0; i < COUNT(bad); i++) {
         StFile f;
