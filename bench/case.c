@@ -1,6 +1,7 @@
 /* case.c - see case.h. */
 #define _GNU_SOURCE /* malloc_trim */
 #include "bench/case.h"
+#include "bench/clock.h"
 
 #include "bench/limits.h"
 #include "bench/measure.h"
@@ -10,7 +11,6 @@
 #include <malloc.h>
 #include <math.h>
 #include <stdio.h>
-#include <time.h>
 
 void row_fail(Row *row, Status st)
 {
@@ -80,10 +80,8 @@ void case_predict(const Case *c, Row *row)
 /* ---- measurement ---- */
 static double wall(void *ctx)
 {
-    struct timespec t;
     (void)ctx;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    return clock_now();
 }
 
 static Status run_steps(void *rig, int steps, double *seconds)

@@ -2,6 +2,7 @@
  * other threads, and never runs OpenMP or BLAS. */
 #define _GNU_SOURCE /* pipe2, sigabbrev_np */
 #include "bench/child.h"
+#include "bench/clock.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -13,17 +14,9 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { TICK_MS = 200 };
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- starting ---- */
 
@@ -189,9 +182,9 @@ static void await_end(pid_t pid)
     enum { PAUSE_MS = 10 };
     const double moment = 1;
     siginfo_t info = {0};
-    double start = now();
+    double start = clock_now();
     while (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT | WNOHANG) == 0 && info.si_pid == 0 &&
-           now() - start < moment)
+           clock_now() - start < moment)
         poll(NULL, 0, PAUSE_MS);
 }
 
@@ -226,13 +219,13 @@ static bool send(const Child *w, const char *word, const Case *c)
 
 Answer child_ask(Child *w, const Ask *ask, Row *row)
 {
-    double start = now();
+    double start = clock_now();
     bool open = send(w, ask->word, ask->c);
     struct pollfd p[] = {{.fd = w->from, .events = POLLIN},
                          {.fd = w->err, .events = POLLIN},
                          {.fd = ask->stop_fd, .events = POLLIN}};
     while (open && !take_row(w, row)) {
-        double passed = now() - start;
+        double passed = clock_now() - start;
         if (passed > ask->limit)
             return ran_out(w, ask->limit, row);
         if (ask->tick != NULL)

@@ -1,6 +1,7 @@
 /* eval_cli.c - `longmix eval`: held-out bits per byte of a checkpoint, by position. */
 #include "bench/checkpoint.h"
 #include "bench/cli.h"
+#include "bench/clock.h"
 #include "bench/limits.h"
 #include "bench/parse.h"
 #include "bench/train.h"
@@ -11,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 typedef struct Args {
@@ -64,13 +64,6 @@ static const char doc[] =
     "  longmix eval flash.safetensors\n"
     "  longmix eval flash.safetensors --stream 1048576";
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 typedef struct Show {
     double began, shown;
 } Show;
@@ -78,7 +71,7 @@ typedef struct Show {
 static void tick(void *ctx, int64_t done, int64_t all, const Exam *so_far)
 {
     Show *s = ctx;
-    double at = now();
+    double at = clock_now();
     bool tty = isatty(STDERR_FILENO);
     if (at - s->shown < (tty ? 0.3 : 10.0))
         return;
@@ -118,7 +111,7 @@ static Status examine(const Args *a, Checkpoint *c, Dev *d, const Text *text, Te
 {
     Trainer t;
     Exam e;
-    Show show = {now(), now()};
+    Show show = {clock_now(), clock_now()};
     ModelSpec *s = &c->spec.model;
     s->grads = false;
     s->state = a->stream > 0;
@@ -135,7 +128,7 @@ static Status examine(const Args *a, Checkpoint *c, Dev *d, const Text *text, Te
     else if (st == ST_OK)
         st = trainer_exam(&t, split, 0, &e);
     if (st == ST_OK)
-        print_exam(a, c, &e, now() - show.began);
+        print_exam(a, c, &e, clock_now() - show.began);
     trainer_free(&t);
     return st;
 }

@@ -1,4 +1,5 @@
 /* quality.c - one training as a row of results: equal parameters, equal tokens, one text. */
+#include "bench/clock.h"
 #include "bench/limits.h"
 #include "bench/solve.h"
 #include "bench/train.h"
@@ -6,7 +7,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 const char train_default_text[] = "build/data/kjv.txt";
 
@@ -14,13 +14,6 @@ Status train_device(Dev **out, const char *backend)
 {
     bool host = strcmp(backend, "cuda") != 0;
     return dev_open(out, backend, 0, host ? (size_t)(limits_free_memory() / 5 * 4) : 0);
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 /* ---- the model ---- */
@@ -90,13 +83,13 @@ static Status add_point(Course *c)
 {
     Exam e;
     const MixCtx *x = &c->t->spec.model.ctx;
-    double start = now();
+    double start = clock_now();
     TRY(trainer_exam(c->t, TEXT_VALID, TRAIN_EXAM_WINDOWS, &e));
-    c->examined += now() - start;
+    c->examined += clock_now() - start;
     c->row->point[c->row->n_points++] =
         (Point){.step = c->t->step,
                 .tokens = c->t->step * x->batch * x->q_len,
-                .seconds = now() - c->began - c->examined,
+                .seconds = clock_now() - c->began - c->examined,
                 .train_bpb = c->steps > 0 ? c->nats / (double)c->steps / log(2.0) : (double)NAN,
                 .valid_bpb = exam_bpb(&e)};
     c->nats = 0;
@@ -117,16 +110,16 @@ static Status learn(Course *c)
         if (last || (c->t->step % every == 0 && c->row->n_points < ROW_MAX_POINTS - 1))
             TRY(add_point(c));
     }
-    c->row->train_seconds = now() - c->began - c->examined;
+    c->row->train_seconds = clock_now() - c->began - c->examined;
     return ST_OK;
 }
 
 static Status final_exam(Trainer *t, Row *row)
 {
     Exam e;
-    double start = now();
+    double start = clock_now();
     TRY(trainer_exam(t, TEXT_TEST, 0, &e));
-    row->eval_seconds = now() - start;
+    row->eval_seconds = clock_now() - start;
     row->test_bpb = exam_bpb(&e);
     row->test_bytes = e.bytes;
     row->valid_bpb = row->point[row->n_points - 1].valid_bpb;
@@ -154,7 +147,7 @@ static Status run(Dev *d, const TrainSpec *s, const Text *text, Row *row)
 {
     Trainer t;
     Status st = trainer_init(&t, d, s, text);
-    Course c = {.t = &t, .row = row, .began = now()};
+    Course c = {.t = &t, .row = row, .began = clock_now()};
     if (st == ST_OK)
         st = learn(&c);
     if (st == ST_OK)

@@ -1,5 +1,6 @@
 /* run.c - see run.h. */
 #include "bench/run.h"
+#include "bench/clock.h"
 
 #include "bench/check.h"
 
@@ -142,12 +143,12 @@ static Status judge(Run *r, Job *j, int index, Row *row)
     if (v.run)
         TRY(run_checked(r, &j->c, &v.status, v.reason, sizeof v.reason));
     if (v.run && v.status == ROW_OK) {
-        double begin = session_now();
+        double begin = clock_now();
         name_case(&j->c, what, sizeof what);
         show_case(r, j, index);
         TRY(run_ask_in_time(r, "case", j, what, row));
         if (row->status == ROW_OK)
-            plan_learn(&r->plan, j->cost, session_now() - begin);
+            plan_learn(&r->plan, j->cost, clock_now() - begin);
         return ST_OK;
     }
     *row = (Row){.status = v.status};

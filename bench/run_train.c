@@ -1,4 +1,5 @@
 /* run_train.c - the trainings of a run: one text, one number of tokens; see run.h. */
+#include "bench/clock.h"
 #include "bench/run.h"
 
 #include "bench/check.h"
@@ -141,7 +142,7 @@ static Status judge(Run *r, Job *j, int index, Row *row)
 static Status train_one(Run *r, Job *j, int index)
 {
     Row row;
-    double begin = session_now();
+    double begin = clock_now();
     cost_trainings(r);
     Status st = outline(r, &j->c, r->training_tokens, &row);
     if (st == ST_OK) {
@@ -153,7 +154,7 @@ static Status train_one(Run *r, Job *j, int index)
     TRY(session_append(&r->session, &row));
     j->done = true;
     j->status = row.status;
-    j->seconds = row.status == ROW_OK ? session_now() - begin : 0;
+    j->seconds = row.status == ROW_OK ? clock_now() - begin : 0;
     r->session.state.done++;
     return ST_OK;
 }

@@ -1,6 +1,7 @@
 /* session.c - see session.h. */
 #define _GNU_SOURCE /* signalfd with glibc's prototypes */
 #include "bench/session.h"
+#include "bench/clock.h"
 
 #include "kernels/build_id.h"
 
@@ -14,16 +15,9 @@
 #include <time.h>
 #include <unistd.h>
 
-double session_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 double session_elapsed(const Session *s)
 {
-    return session_now() - s->start;
+    return clock_now() - s->start;
 }
 
 /* What the caller had ignored stays ignored: that is how nohup works. */
@@ -43,7 +37,7 @@ Status session_open(Session *s, const char *text, int64_t tokens)
 {
     char number[24];
     sigset_t ends = ending_signals();
-    *s = (Session){.start = session_now(), .stop_fd = -1};
+    *s = (Session){.start = clock_now(), .stop_fd = -1};
     s->progress = progress_new(s->start);
     s->state.eta = -1;
     snprintf(number, sizeof number, "%" PRId64, tokens);
@@ -84,7 +78,7 @@ static void tick(void *session, double seconds)
 {
     Session *s = session;
     s->state.running = seconds;
-    progress_show(&s->progress, &s->state, session_now());
+    progress_show(&s->progress, &s->state, clock_now());
 }
 
 static void note_stop(Session *s)

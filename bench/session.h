@@ -4,6 +4,7 @@
 #define LONGMIX_SESSION_H
 
 #include "bench/child.h"
+#include "bench/clock.h"
 #include "bench/progress.h"
 #include "report/journal.h"
 
@@ -14,7 +15,7 @@ typedef struct Session {
     Progress progress;
     ProgressState state;     /* what the progress line says */
     char run[24];            /* id of this run */
-    double start;            /* session_now at the start */
+    double start;            /* clock_now at the start */
     int stop_fd;             /* readable after Ctrl-C or a request to end */
     int stopped_by;          /* number of that signal; 0: go on */
     int count[ROW_STATUSES]; /* rows of cases and trainings written */
@@ -26,7 +27,6 @@ void session_close(Session *s);
 /* From now on trainings take so many tokens; the next request starts a new worker. */
 void session_tokens(Session *s, int64_t tokens);
 
-double session_now(void); /* seconds of a steady clock */
 double session_elapsed(const Session *s);
 
 /* Asks the worker, which is started if there is none; what: for the progress line. *row is filled

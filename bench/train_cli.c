@@ -1,6 +1,7 @@
 /* train_cli.c - `longmix train`: a byte-level language model on any text. */
 #include "bench/checkpoint.h"
 #include "bench/cli.h"
+#include "bench/clock.h"
 #include "bench/limits.h"
 #include "bench/parse.h"
 #include "bench/solve.h"
@@ -13,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 typedef struct Args {
@@ -233,13 +233,6 @@ static Status settle(Args *a)
     return mix_accepts(v, c);
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* How many steps fit into a->seconds: three are timed after one for warming up. */
 static Status time_steps(Args *a, Dev *d, const Text *text)
 {
@@ -249,10 +242,10 @@ static Status time_steps(Args *a, Dev *d, const Text *text)
     Status st = trainer_init(&t, d, &a->spec, text);
     for (int i = 0; i <= TIMED && st == ST_OK; i++) {
         if (i == 1)
-            start = now();
+            start = clock_now();
         st = trainer_step(&t, &loss, NULL);
     }
-    a->spec.steps = max64(1, (int64_t)(a->seconds * TIMED / (now() - start)));
+    a->spec.steps = max64(1, (int64_t)(a->seconds * TIMED / (clock_now() - start)));
     trainer_free(&t);
     return st;
 }
@@ -268,7 +261,7 @@ typedef struct Run {
 
 static void show(Run *r, double loss, bool force)
 {
-    double at = now(), used = at - r->began;
+    double at = clock_now(), used = at - r->began;
     const TrainSpec *s = &r->t.spec;
     bool tty = isatty(STDERR_FILENO);
     if (!force && at - r->shown < (tty ? 0.3 : 10.0))
@@ -288,7 +281,7 @@ static Status log_line(Run *r, const char *event, double loss, double valid)
     const MixCtx *c = &r->t.spec.model.ctx;
     json_t *o = json_pack(
         "{s:s, s:I, s:I, s:f, s:f, s:o}", "event", event, "step", (json_int_t)r->t.step, "tokens",
-        (json_int_t)r->t.step * c->batch * c->q_len, "seconds", now() - r->began, "train_bpb",
+        (json_int_t)r->t.step * c->batch * c->q_len, "seconds", clock_now() - r->began, "train_bpb",
         loss / log(2.0), "valid_bpb", isnan(valid) ? json_null() : json_real(valid));
     char *line = json_dumps(o, JSON_COMPACT);
     bool good = line != NULL && fprintf(r->log, "%s\n", line) > 0 && fflush(r->log) == 0;
@@ -370,7 +363,7 @@ static Status train(Args *a, Dev *d, const Text *text)
     st = begin(&r, d, text);
     if (st == ST_OK && a->save != NULL) /* a path that cannot be written is better known now */
         st = checkpoint_save(&r.t, a->save);
-    r.began = now();
+    r.began = clock_now();
     if (st == ST_OK)
         st = steps(&r);
     if (st == ST_OK)

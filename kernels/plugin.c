@@ -26,9 +26,14 @@ Status plugin_open(const char *name, const Backend **out)
     size_t plain = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789");
     program_folder(dir, sizeof dir);
     snprintf(path, sizeof path, "%sliblongmix_%.32s.so", dir, name);
-    bool known = strcmp(name, "cuda") == 0 || (name[plain] == '\0' && access(path, F_OK) == 0);
-    if (!known)
+    bool there = name[plain] == '\0' && access(path, F_OK) == 0;
+    if (!there && strcmp(name, "cuda") != 0)
         return FAIL(ST_USAGE, "unknown backend '%s' (ref, dry, cpu, cuda)", name);
+    if (!there)
+        return FAIL(ST_DEVICE,
+                    "backend '%s' is not available (there are ref, dry, cpu): no liblongmix_%s.so "
+                    "beside the program",
+                    name, name);
     void *lib = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (lib == NULL)
         return FAIL(ST_DEVICE, "backend '%s' is not available (there are ref, dry, cpu): %s", name,
