@@ -11,7 +11,7 @@
 MixIn rig_mix_in(const Rig *r)
 {
     const Variant *v = r->m.spec.variant;
-    int n_norm = v->norm == NORM_NONE ? 0 : v->norm_bias ? 2 : 1; /* block.h: norm1 comes first */
+    int n_norm = block_norm_params(v); /* norm1 comes first */
     return (MixIn){r->m.block[0].w + n_norm, NULL, &r->m.ctx};
 }
 

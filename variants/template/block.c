@@ -14,14 +14,17 @@ static int add_slots(BlockSlot out[], int n, const char *prefix, const Slot s[],
     return n;
 }
 
+int block_norm_params(const Variant *v)
+{
+    return v->norm == NORM_NONE ? 0 : v->norm_bias ? 2 : 1;
+}
+
 /* Gain (one number for ScaleNorm) and, if the recipe has it, bias. */
 static int norm_slots(const Variant *v, const MixCtx *c, Slot out[])
 {
-    if (v->norm == NORM_NONE)
-        return 0;
     out[0] = slot_vector("gain", INIT_ONE, 0, v->norm == NORM_SCALE ? 1 : c->width);
     out[1] = slot_vector("bias", INIT_ZERO, 0, c->width);
-    return v->norm_bias ? 2 : 1;
+    return block_norm_params(v);
 }
 
 int block_params(const Variant *v, const MixCtx *c, BlockSlot out[])
@@ -73,7 +76,7 @@ static Tensor *channel_branch(Tape *t, Block *b, Tensor *const w[], Tensor *x)
 static Tensor *sublayer(Tape *t, Block *b, BranchFn *branch, Placement place, Tensor *const w[],
                         Tensor *x)
 {
-    int n_norm = b->v->norm == NORM_NONE ? 0 : b->v->norm_bias ? 2 : 1, mark = tape_mark(t);
+    int n_norm = block_norm_params(b->v), mark = tape_mark(t);
     Tensor *y = place == NORM_PRE ? normed(t, b->v, w, x) : x;
     y = branch(t, b, w + n_norm, y);
     if (place == NORM_BRANCH)
@@ -89,7 +92,7 @@ Tensor *block_run(Tape *t, void *block, Tensor *x)
 {
     Block *b = block;
     const Variant *v = b->v;
-    int n_norm = v->norm == NORM_NONE ? 0 : v->norm_bias ? 2 : 1;
+    int n_norm = block_norm_params(v);
     Tensor *h = sublayer(t, b, mixer_branch, v->mixer_norm, b->w, x);
     if (v->channel == NULL)
         return h;

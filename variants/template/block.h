@@ -16,6 +16,7 @@ typedef struct BlockSlot {
     Slot slot;
 } BlockSlot;
 
+int block_norm_params(const Variant *v); /* of one norm: 0, 1 (gain) or 2 (and bias) */
 int block_params(const Variant *v, const MixCtx *c, BlockSlot out[]); /* how many there are */
 int block_state(const Variant *v, const MixCtx *c, BlockSlot out[]);  /* 0 if not STATEFUL */
 
