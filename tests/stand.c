@@ -8,20 +8,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct {
-    const char *name;
-    int value;
-} small[] = {{"s", 6}, {"c", 4}};
+const char small_options[] = "s=6 c=4";
 
-void small_options(const Variant *v, char *set, size_t size)
+void known_options(const Variant *v, const char *wish, char *set, size_t size)
 {
     set[0] = '\0';
-    for (int i = 0; i < option_count(v->mixer->options); i++)
-        for (int j = 0; j < COUNT(small); j++)
-            if (strcmp(v->mixer->options[i].name, small[j].name) == 0) {
-                size_t at = strlen(set);
-                snprintf(set + at, size - at, "%s=%d ", small[j].name, small[j].value);
-            }
+    while (*wish != '\0') {
+        size_t len = strcspn(wish, " "), key = strcspn(wish, "="), at = strlen(set);
+        for (int i = 0; i < option_count(v->mixer->options); i++) {
+            const char *name = v->mixer->options[i].name;
+            if (strlen(name) == key && memcmp(name, wish, key) == 0)
+                snprintf(set + at, size - at, "%.*s ", (int)len, wish);
+        }
+        wish += len + strspn(wish + len, " ");
+    }
 }
 
 Setting setting_small(const Variant *v, const char *backend)
@@ -36,7 +36,7 @@ Setting setting_small(const Variant *v, const char *backend)
                  .ffn = 10,
                  .blocks = 1,
                  .causal = true};
-    small_options(v, s.set, sizeof s.set);
+    known_options(v, small_options, s.set, sizeof s.set);
     return s;
 }
 

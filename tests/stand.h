@@ -18,8 +18,10 @@ typedef struct Setting {
 
 /* Small sizes at which every branch of a variant is busy: odd widths, several chunks, a rest. */
 Setting setting_small(const Variant *v, const char *backend);
-/* "s=6 c=4" for the options a variant has of these names. */
-void small_options(const Variant *v, char *set, size_t size);
+/* Values of options at which a few tokens make several of everything. */
+extern const char small_options[];
+/* Of "k=v k=v" what the variant has an option for. */
+void known_options(const Variant *v, const char *wish, char *set, size_t size);
 
 typedef struct Stand {
     Setting s;

@@ -18,7 +18,7 @@ static MixCtx context(const Variant *v, int64_t batch, int64_t len, int width, c
                 .width = width,
                 .heads = 2,
                 .causal = true};
-    small_options(v, set, size);
+    known_options(v, small_options, set, size);
     CHECK(mix_options(v, set, &c) == ST_OK);
     return c;
 }

@@ -1,0 +1,108 @@
+/* law_matrix.c - mix equals the mixing matrix times V, for every option, length and raggedness. */
+#include "tests/law.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* ---- mix equals matrix times V ---- */
+static void host_parts(Stand *r, const Parts *p, int64_t b, HostParts *h, double *hold[])
+{
+    for (int i = 0; i < r->s.v->mixer->n_parts; i++) {
+        const Tensor *part = p->p[i];
+        int64_t n = tensor_size(part) / r->s.batch;
+        hold[i] = room(n);
+        for (int64_t j = 0; part->dtype == I32 && j < n; j++)
+            hold[i][j] = ((const int32_t *)part->buf.ptr)[b * n + j];
+        if (part->dtype == REAL)
+            CHECK(dev_read_f64(r->d, hold[i], part->buf, b * n, n) == ST_OK);
+        h->part[i] = hold[i];
+    }
+}
+
+/* o = P V of every group, by the definition. */
+static void by_matrix(Stand *r, const HostParts *h, int width, double *o)
+{
+    const Mixer *m = r->s.v->mixer;
+    int groups = m->groups(&r->m.ctx), slice = width / groups;
+    double *P = room(h->len * h->len);
+    const double *v = h->part[m->v_part];
+    for (int g = 0; g < groups; g++) {
+        m->matrix(P, h, g, &r->m.ctx);
+        for (int64_t i = 0; i < h->len; i++)
+            for (int c = g * slice; c < (g + 1) * slice; c++)
+                for (int64_t j = 0; j < h->len; j++)
+                    o[i * width + c] += P[i * h->len + j] * v[j * width + c];
+    }
+    free(P);
+}
+
+static double matrix_at(const Setting *s)
+{
+    Stand r;
+    Parts parts = {{0}};
+    double most = 0;
+    stand_open(&r, s);
+    const Mixer *m = s->v->mixer;
+    MixIn in = {r.m.block[0].w + block_norm_params(s->v), NULL, &r.m.ctx};
+    m->project(r.m.tape, &in, &r.x, &parts);
+    if (m->choose != NULL)
+        m->choose(r.m.tape, &in, &parts);
+    Tensor *mixed = m->mix(r.m.tape, &in, &parts);
+    CHECK(tape_status(r.m.tape) == ST_OK);
+    int width = tensor_width(mixed);
+    for (int64_t b = 0; b < s->batch; b++) {
+        HostParts h = {.len = s->len, .valid = s->lens != NULL ? s->lens[b] : s->len};
+        double *hold[MIX_MAX_PARTS], *o = room(s->len * width), *y = room(s->len * width);
+        host_parts(&r, &parts, b, &h, hold);
+        by_matrix(&r, &h, width, o);
+        CHECK(dev_read_f64(r.d, y, mixed->buf, b * s->len * width, s->len * width) == ST_OK);
+        most = fmax(most, worst(y, o, h.valid * width));
+        for (int i = 0; i < m->n_parts; i++)
+            free(hold[i]);
+        free(o);
+        free(y);
+    }
+    tape_reset(r.m.tape);
+    stand_close(&r);
+    return most;
+}
+
+static double matrix_all_lengths(const Setting *base)
+{
+    double most = 0;
+    for (int i = 0; i < COUNT(lengths); i++) {
+        Setting s = *base;
+        s.len = lengths[i];
+        most = fmax(most, over_options(&s, matrix_at));
+    }
+    return most;
+}
+
+double law_matrix_ref(const Variant *v)
+{
+    return both_ways(v, "ref", matrix_all_lengths);
+}
+double law_matrix_cpu(const Variant *v)
+{
+    return both_ways(v, "cpu", matrix_all_lengths);
+}
+
+static double matrix_ragged_at(const Setting *base)
+{
+    static const int32_t lens[][2] = {{13, 6}, {9, 4}, {1, 13}, {8, 5}};
+    double most = 0;
+    for (int i = 0; i < COUNT(lens); i++) {
+        Setting s = *base;
+        s.lens = lens[i];
+        most = fmax(most, over_options(&s, matrix_at));
+    }
+    return most;
+}
+double law_ragged_ref(const Variant *v)
+{
+    return both_ways(v, "ref", matrix_ragged_at);
+}
+double law_ragged_cpu(const Variant *v)
+{
+    return both_ways(v, "cpu", matrix_ragged_at);
+}

@@ -1,0 +1,63 @@
+/* law_paths.c - two ways to one result: cpu and ref, naive and tiled, recomputed and stored. */
+#include "tests/law.h"
+
+#include <math.h>
+
+static double against_ref_at(const Setting *s)
+{
+    Setting ref = *s;
+    ref.backend = "ref";
+    return compare(s, &ref);
+}
+
+static double against_ref(const Setting *base)
+{
+    double most = 0;
+    for (int i = 0; i < COUNT(lengths); i++) {
+        Setting s = *base;
+        s.len = lengths[i];
+        most = fmax(most, over_options(&s, against_ref_at));
+    }
+    Setting big = *base; /* several tiles of everything */
+    big.len = 150;
+    big.width = 36;
+    big.heads = 3;
+    big.ffn = 70;
+    big.n_norm = 40;
+    known_options(big.v, "s=20 c=32", big.set, sizeof big.set);
+    return fmax(most, against_ref_at(&big));
+}
+double law_against_ref(const Variant *v)
+{
+    return both_ways(v, "cpu", against_ref);
+}
+
+static double naive_at(const Setting *base)
+{
+    Setting tiled = *base, naive;
+    double small = 0;
+    for (int i = 0; i < 2; i++) {
+        naive = tiled;
+        naive.naive = true;
+        small = fmax(small, compare(&tiled, &naive));
+        tiled.len = 300; /* several tiles, an odd rest */
+        tiled.n_norm = 50;
+    }
+    return small;
+}
+double law_naive(const Variant *v)
+{
+    return both_ways(v, "cpu", naive_at);
+}
+
+static double recompute_at(const Setting *base)
+{
+    Setting s = *base, again = *base;
+    s.blocks = again.blocks = 3;
+    again.recompute = true;
+    return compare(&s, &again);
+}
+double law_recompute(const Variant *v)
+{
+    return fmax(both_ways(v, "cpu", recompute_at), both_ways(v, "ref", recompute_at));
+}
