@@ -137,23 +137,19 @@ static void write_plot(FILE *f, const QualityPlot *q, const SeriesSet *set)
 
 static Status write_script(FILE *f, const QualityPlot *q, const SeriesSet *set, const Row *text)
 {
-    char *plot = NULL;
-    size_t size = 0;
     Range x, y;
-    FILE *command = open_memstream(&plot, &size);
-    if (command == NULL)
-        return FAIL(ST_OOM, "no memory for a plot");
-    write_plot(command, q, set);
-    fclose(command);
-
+    Grid single = script_grid(1);
     find_ranges(q, set, text, &x, &y);
-    script_head(f, q->name, q->title, q->caption);
+    script_head(f, q->name, q->title, q->caption, single);
     write_data(f, q, set);
+    script_body(f, q->name, q->title, q->caption, single);
     script_axis(f, 'x', q->x_label, SCALE_LOG, x);
     script_axis(f, 'y', "bits per byte", SCALE_LINEAR, y);
     write_levels(f, q, set, text, x);
-    script_draw(f, q->name, plot);
-    free(plot);
+    fprintf(f, "plot ");
+    write_plot(f, q, set);
+    fprintf(f, "\n");
+    script_end(f, single);
     return ST_OK;
 }
 

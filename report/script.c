@@ -22,17 +22,70 @@ bool range_is_empty(Range r)
     return r.lo > r.hi;
 }
 
-void script_head(FILE *f, const char *name, const char *title, const char *caption)
+Grid script_grid(int panels)
+{
+    int columns = panels <= 1 ? 1 : panels <= 4 ? 2 : 3;
+    return (Grid){columns, (panels + columns - 1) / columns};
+}
+
+static bool is_single(Grid g)
+{
+    return g.columns * g.rows == 1;
+}
+
+static void write_title(FILE *f, const char *title, const char *caption, const char *below)
+{
+    fprintf(f, "title \"{/:Bold*1.15 %s}\\n{/*0.85 %s}%s\"", title, caption, below);
+}
+
+void script_head(FILE *f, const char *name, const char *title, const char *caption, Grid grid)
 {
     fprintf(f, "# %s.gp - written by `longmix report`; `gnuplot %s.gp` draws it again\n", name,
             name);
     fprintf(f, "reset\nset encoding utf8\n");
-    fprintf(f, "set title \"{/:Bold*1.15 %s}\\n{/*0.85 %s}\" offset 0,0.4\n", title, caption);
-    fprintf(f, "set key outside right top Left reverse noenhanced samplen 3.5 spacing 1.25\n");
+    if (is_single(grid)) {
+        fprintf(f, "set ");
+        write_title(f, title, caption, "");
+        fprintf(f, " offset 0,0.4\nset key outside right top Left reverse noenhanced samplen 3.5 "
+                   "spacing 1.25\n");
+    }
     fprintf(f, "set style textbox opaque fillcolor rgb '#58ffffff' noborder margins 0.3,0.2\n");
     fprintf(f, "set border 3 lc rgb '#404040'\n");
     fprintf(f, "set tics nomirror scale 0.6\n");
     fprintf(f, "set grid xtics ytics lt 1 lw 0.6 lc rgb '#e4e4e4'\n");
+}
+
+static void write_terminals(FILE *f, const char *name, Grid grid)
+{
+    int width = is_single(grid) ? 1000 : 470 * grid.columns;
+    int height = is_single(grid) ? 620 : 410 * grid.rows + 60;
+    fprintf(f, "do for [type in \"svg png\"] {\nif (type eq \"svg\") {\n");
+    fprintf(f,
+            "set terminal svg size %d,%d font 'sans-serif,11.5' fontscale 1.2 "
+            "background '#ffffff'\n} else {\n",
+            width, height);
+    fprintf(f,
+            "set terminal pngcairo size %d,%d font 'sans,11.5' background '#ffffff' "
+            "pointscale 1.35 dashlength 1.25\n}\n",
+            width, height);
+    fprintf(f, "set output '%s.'.type\n", name);
+}
+
+void script_body(FILE *f, const char *name, const char *title, const char *caption, Grid grid)
+{
+    write_terminals(f, name, grid);
+    if (is_single(grid))
+        return;
+    fprintf(f, "set multiplot layout %d,%d ", grid.rows, grid.columns);
+    write_title(f, title, caption, "\\n ");
+    fprintf(f, "\nset key outside top center horizontal Left "
+               "reverse noenhanced samplen 2.5 "
+               "spacing 1.1 maxcols 2 font ',10'\n");
+}
+
+void script_panel(FILE *f, const char *title)
+{
+    fprintf(f, "unset label\nunset arrow\nset title \"{/:Bold %s}\"\n", title);
 }
 
 /* Ticks from a list of values; each is written by text_of. */
@@ -92,6 +145,8 @@ void script_axis(FILE *f, char axis, const char *label, Scale scale, Range r)
         tics(f, axis, at, decimal(r, at), plain);
     if (scale == SCALE_BYTES)
         tics(f, axis, at, powers(r.hi / r.lo > 4096 ? 4 : 2, r, 14, at), text_bytes);
+    if (scale == SCALE_LENGTH_FEW)
+        tics(f, axis, at, powers(4, r, 6, at), text_length);
     if (scale == SCALE_LENGTH)
         tics(f, axis, at, powers(2, r, 13, at), text_length);
 }
@@ -134,13 +189,7 @@ void script_look(FILE *f, const Series *s)
             naive ? s->style.hollow : s->style.point, s->style.color);
 }
 
-void script_draw(FILE *f, const char *name, const char *plot)
+void script_end(FILE *f, Grid grid)
 {
-    fprintf(f, "set terminal svg size 1000,620 font 'sans-serif,11.5' fontscale 1.2 "
-               "background '#ffffff'\n");
-    fprintf(f, "set output '%s.svg'\n", name);
-    fprintf(f, "plot %s\n", plot);
-    fprintf(f, "set terminal pngcairo size 1000,620 font 'sans,11.5' background '#ffffff' "
-               "pointscale 1.35 dashlength 1.25\n");
-    fprintf(f, "set output '%s.png'\nreplot\nunset output\n", name);
+    fprintf(f, "%sunset output\n}\n", is_single(grid) ? "" : "unset multiplot\n");
 }

@@ -21,37 +21,45 @@ enum { CIRCLE = 7, SQUARE = 5, UP = 9, DOWN = 11, DIAMOND = 13, PENTAGON = 15 };
 #define DOTTED   "(3,4)"
 #define DASH_DOT "(12,4,3,4)"
 
+#define TRANSFORMER "Transformer"
+#define GAU         "GAU, FLASH"
+#define PRIMER      "Primer"
+#define SCALING     "Scaling Transformers"
+#define LSH         "Reformer, Terraformer"
+#define LINEAR      "Linear methods"
+#define OTHER       "Others"
+
 static const struct {
     const char *name, *color;
     int point;
-    const char *dash;
+    const char *dash, *family;
 } looks[] = {
-    {"vanilla", BLACK, CIRCLE, SOLID},
-    {"transformer_pp", GREY, SQUARE, SOLID},
-    {"gau", BLUE, UP, SOLID},
-    {"gau_alpha", BLUE, DOWN, DASHED},
-    {"flash_linear", RED, DIAMOND, SOLID},
-    {"primer", GREEN, PENTAGON, SOLID},
-    {"primer_ez", GREEN, SQUARE, DASHED},
-    {"primer_relu2", GREEN, UP, DOTTED},
-    {"primer_dconv", GREEN, DOWN, DASH_DOT},
-    {"scaling", ORANGE, SQUARE, SOLID},
-    {"scaling_ff", ORANGE, CIRCLE, DASHED},
-    {"scaling_qkv", ORANGE, UP, DOTTED},
-    {"scaling_loss", ORANGE, DIAMOND, DASH_DOT},
-    {"lsh", PURPLE, DOWN, SOLID},
-    {"terraformer", PURPLE, CIRCLE, DASHED},
-    {"linear", SKY, CIRCLE, SOLID},
-    {"performer", SKY, SQUARE, DASHED},
-    {"linformer", SKY, DIAMOND, DOTTED},
-    {"aft", SKY, UP, DASH_DOT},
-    {"local", GREY, UP, DASHED},
-    {"synthesizer", GREY, CIRCLE, DOTTED},
-    {"fnet", GREY, DIAMOND, DASH_DOT},
-    {"mlp_mixer", GREY, DOWN, DOTTED},
-    {"retention", RED, CIRCLE, DASHED},
-    {"ssm", RED, UP, DOTTED},
-    {"longconv", RED, SQUARE, DASH_DOT},
+    {"vanilla", BLACK, CIRCLE, SOLID, TRANSFORMER},
+    {"transformer_pp", GREY, SQUARE, SOLID, TRANSFORMER},
+    {"gau", BLUE, UP, SOLID, GAU},
+    {"gau_alpha", BLUE, DOWN, DASHED, GAU},
+    {"flash_linear", RED, DIAMOND, SOLID, GAU},
+    {"primer", GREEN, PENTAGON, SOLID, PRIMER},
+    {"primer_ez", GREEN, SQUARE, DASHED, PRIMER},
+    {"primer_relu2", GREEN, UP, DOTTED, PRIMER},
+    {"primer_dconv", GREEN, DOWN, DASH_DOT, PRIMER},
+    {"scaling", ORANGE, SQUARE, SOLID, SCALING},
+    {"scaling_ff", ORANGE, CIRCLE, DASHED, SCALING},
+    {"scaling_qkv", ORANGE, UP, DOTTED, SCALING},
+    {"scaling_loss", ORANGE, DIAMOND, DASH_DOT, SCALING},
+    {"lsh", PURPLE, DOWN, SOLID, LSH},
+    {"terraformer", PURPLE, CIRCLE, DASHED, LSH},
+    {"linear", SKY, CIRCLE, SOLID, LINEAR},
+    {"performer", SKY, SQUARE, DASHED, LINEAR},
+    {"linformer", SKY, DIAMOND, DOTTED, LINEAR},
+    {"aft", SKY, UP, DASH_DOT, LINEAR},
+    {"local", GREY, UP, DASHED, OTHER},
+    {"synthesizer", GREY, CIRCLE, DOTTED, OTHER},
+    {"fnet", GREY, DIAMOND, DASH_DOT, OTHER},
+    {"mlp_mixer", GREY, DOWN, DOTTED, OTHER},
+    {"retention", RED, CIRCLE, DASHED, LINEAR},
+    {"ssm", RED, UP, DOTTED, LINEAR},
+    {"longconv", RED, SQUARE, DASH_DOT, LINEAR},
 };
 
 /* FNV-1a, 32 bits. */
@@ -70,14 +78,19 @@ static Style fallback(const char *variant)
     static const char *const dashes[] = {DASHED, DOTTED, DASH_DOT};
     uint32_t h = hash(variant);
     int point = points[h / COUNT(colors) % COUNT(points)];
-    return (Style){colors[h % COUNT(colors)], point, point - 1,
-                   dashes[h / (COUNT(colors) * COUNT(points)) % COUNT(dashes)], COUNT(looks)};
+    return (Style){colors[h % COUNT(colors)],
+                   point,
+                   point - 1,
+                   dashes[h / (COUNT(colors) * COUNT(points)) % COUNT(dashes)],
+                   COUNT(looks),
+                   OTHER};
 }
 
 Style style_of(const char *variant)
 {
     for (int i = 0; i < COUNT(looks); i++)
         if (strcmp(looks[i].name, variant) == 0)
-            return (Style){looks[i].color, looks[i].point, looks[i].point - 1, looks[i].dash, i};
+            return (Style){looks[i].color, looks[i].point, looks[i].point - 1, looks[i].dash, i,
+                           looks[i].family};
     return fallback(variant);
 }

@@ -6,10 +6,11 @@
 #include "kernels/base.h"
 
 typedef struct Style {
-    const char *color; /* "#rrggbb" */
-    int point, hollow; /* gnuplot's point types: filled, and the same outline empty */
-    const char *dash;  /* a gnuplot dash type */
-    int rank;          /* order in legends and tables: vanilla first, families together */
+    const char *color;  /* "#rrggbb" */
+    int point, hollow;  /* gnuplot's point types: filled, and the same outline empty */
+    const char *dash;   /* a gnuplot dash type */
+    int rank;           /* order in legends and tables: vanilla first, families together */
+    const char *family; /* whose panel it is drawn in where lines are many */
 } Style;
 
 /* By name; an unknown variant gets a style by the hash of its name, and the last rank. */

@@ -272,6 +272,30 @@ Test(plots, all_are_drawn_and_those_without_rows_are_named, .timeout = 60)
     leave(&p);
 }
 
+static int count(const char *text, const char *word)
+{
+    int n = 0;
+    for (const char *p = strstr(text, word); p != NULL; p = strstr(p + 1, word))
+        n++;
+    return n;
+}
+
+/* More lines than one panel bears: a panel a family, and vanilla's line in each of them. */
+Test(plots, many_lines_become_small_multiples)
+{
+    Place p = place();
+    char script[128];
+    sweep_write(p.journal, "run-1", "0011", COUNT(behaviours), 1 << 16);
+    cr_assert_eq(report_make(p.journal, p.md, p.plots), ST_OK, "%s", status_reason());
+    snprintf(script, sizeof script, "%s/time-per-token.gp", p.plots);
+    char *text = text_of(script);
+    cr_expect_eq(count(text, "set multiplot layout 2,3"), 1);
+    cr_expect_eq(count(text, "title 'vanilla (tiled)'"), 6);
+    cr_expect_eq(count(text, "title 'primer_ez'"), 1);
+    free(text);
+    leave(&p);
+}
+
 /* A journal is data: nothing in it is run by gnuplot. */
 Test(plots, a_hostile_journal_runs_nothing, .timeout = 60)
 {
