@@ -95,6 +95,10 @@ static Status print_table(void)
 {
     for (int i = 0; variant_table[i] != NULL; i++)
         TRY(print_variant(variant_table[i]));
+    puts("every variant (defaults as its paper has them)");
+    for (const Option *o = recipe_options; o->name != NULL; o++)
+        printf("    --set %s=   %.6g to %.6g%s: %s\n", o->name, o->lo, o->hi,
+               o->whole ? ", whole" : "", o->help);
     return ST_OK;
 }
 
@@ -163,14 +167,13 @@ static Status print_params(const Args *a)
     int n = block_params(v, &c, slot);
     int64_t sum = 0;
     for (int i = 0; i < n; i++) {
-        int64_t size = 1;
+        if (slot[i].slot.absent)
+            continue;
         printf("%-20s", slot[i].name);
-        for (int j = 0; j < slot[i].slot.rank; j++) {
+        for (int j = 0; j < slot[i].slot.rank; j++)
             printf("%s%" PRId64, j > 0 ? " x " : " ", slot[i].slot.dim[j]);
-            size *= slot[i].slot.dim[j];
-        }
         putchar('\n');
-        sum += size;
+        sum += slot_size(&slot[i].slot);
     }
     printf("%" PRId64 " numbers in a block, %d blocks in a layer\n", sum, v->blocks_per_layer);
     return ST_OK;

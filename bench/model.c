@@ -10,20 +10,28 @@
 
 /* ---- building ---- */
 
-/* What the final norm and the two ends of a language model add to the blocks' parameters. */
-static int language_slots(const ModelSpec *s, BlockSlot out[])
+/* Blocks that norm before their branches leave the last sum bare. */
+static bool has_last_norm(const ModelSpec *s)
 {
-    const Variant *v = s->variant;
+    return s->vocab > 0 && s->ctx.recipe[RECIPE_MIXER_NORM] == NORM_PRE;
+}
+
+/* What the final norm and the two ends of a language model add to the blocks' parameters. */
+int model_end_slots(const ModelSpec *s, BlockSlot out[MODEL_ENDS])
+{
+    Slot norm[NORM_SLOTS];
     int n = 0;
     if (s->vocab == 0)
         return 0;
     int64_t width = s->ctx.width;
-    out[n++] = (BlockSlot){"embed", {"embed", INIT_NORMAL, 0.02, false, 2, {s->vocab, width}}};
-    if (v->norm != NORM_NONE && v->mixer_norm == NORM_PRE)
-        out[n++] = (BlockSlot){"norm.gain",
-                               slot_vector("gain", INIT_ONE, 0, v->norm == NORM_SCALE ? 1 : width)};
-    if (n == 2 && v->norm_bias)
-        out[n++] = (BlockSlot){"norm.bias", slot_vector("bias", INIT_ZERO, 0, width)};
+    out[n++] = (BlockSlot){
+        "embed",
+        {.name = "embed", .init = INIT_NORMAL, .sd = 0.02, .rank = 2, .dim = {s->vocab, width}}};
+    norm_slots(&s->ctx, norm);
+    if (has_last_norm(s)) {
+        out[n++] = (BlockSlot){"norm.gain", norm[0]};
+        out[n++] = (BlockSlot){"norm.bias", norm[1]};
+    }
     out[n++] = (BlockSlot){"head", slot_matrix("head", width, s->vocab)};
     return n;
 }
@@ -47,6 +55,8 @@ static Status fill_param(Model *m, ModelParam *p, const Slot *slot, uint32_t str
 static Status add_param(Model *m, const char *prefix, const BlockSlot *s)
 {
     ModelParam *p = &m->param[m->n_params];
+    if (s->slot.absent)
+        return ST_OK;
     snprintf(p->name, sizeof p->name, "%s%s", prefix, s->name);
     p->decay = s->slot.decay;
     TRY(tensor_new(m->dev, &p->t, REAL, MEM_PARAM, s->slot.rank, s->slot.dim));
@@ -67,7 +77,7 @@ static Status build_block(Model *m, int index, const BlockSlot slot[], int n)
     *b = (Block){.v = m->spec.variant, .ctx = &m->ctx};
     for (int i = 0; i < n; i++) {
         TRY(add_param(m, prefix, &slot[i]));
-        b->w[i] = &m->param[m->n_params - 1].t;
+        b->w[i] = slot[i].slot.absent ? NULL : &m->param[m->n_params - 1].t;
     }
     return ST_OK;
 }
@@ -91,9 +101,9 @@ static Status build_state(Model *m)
 
 static Status build(Model *m)
 {
-    BlockSlot block[BLOCK_MAX_PARAMS], ends[4];
+    BlockSlot block[BLOCK_MAX_PARAMS], ends[MODEL_ENDS];
     const ModelSpec *s = &m->spec;
-    int n_block = block_params(s->variant, &s->ctx, block), n_ends = language_slots(s, ends);
+    int n_block = block_params(s->variant, &s->ctx, block), n_ends = model_end_slots(s, ends);
     m->block = calloc((size_t)m->n_blocks, sizeof *m->block);
     m->param = calloc((size_t)n_block * (size_t)m->n_blocks + (size_t)n_ends, sizeof *m->param);
     CHECK(m->block != NULL && m->param != NULL);
@@ -174,7 +184,7 @@ Tensor *model_blocks(Model *m, Tensor *x)
 
 Tensor *model_logits(Model *m, Tensor *ids)
 {
-    const Variant *v = m->spec.variant;
+    const double *recipe = m->ctx.recipe;
     Tape *t = m->tape;
     int mark = tape_mark(t);
     Tensor *x = op_embed(t, param_named(m, "embed"), ids); /* (B,T,D) */
@@ -182,7 +192,8 @@ Tensor *model_logits(Model *m, Tensor *ids)
     tape_release(t, mark, &x, 1);
     Tensor *gain = param_named(m, "norm.gain");
     if (gain != NULL)
-        x = op_norm(t, v->norm, v->norm_eps, x, gain, param_named(m, "norm.bias"));
+        x = op_norm(t, (NormKind)recipe[RECIPE_NORM], recipe[RECIPE_NORM_EPS], x, gain,
+                    param_named(m, "norm.bias"));
     Tensor *logits = op_linear(t, x, param_named(m, "head"), NULL); /* (B,T,V) */
     tape_release(t, mark, &logits, 1);
     return logits;

@@ -18,6 +18,10 @@ typedef struct ModelSpec {
     uint64_t seed; /* of the initial weights */
 } ModelSpec;
 
+/* Embedding, last norm and head: their slots, none without a vocabulary. */
+enum { MODEL_ENDS = 4 };
+int model_end_slots(const ModelSpec *s, BlockSlot out[MODEL_ENDS]);
+
 typedef struct ModelParam {
     char name[PARAM_NAME]; /* "embed", "block0.mixer.w_q", ..., "norm.gain", "head" */
     Tensor t, m, v;        /* value (with its gradient), AdamW moments (empty until needed) */

@@ -10,9 +10,7 @@
 /* ---- the forward pass of each level ---- */
 MixIn rig_mix_in(const Rig *r)
 {
-    const Variant *v = r->m.spec.variant;
-    int n_norm = block_norm_params(v); /* norm1 comes first */
-    return (MixIn){r->m.block[0].w + n_norm, NULL, &r->m.ctx};
+    return (MixIn){r->m.block[0].w + NORM_SLOTS, NULL, &r->m.ctx};
 }
 
 static Tensor *mix_alone(Rig *r, Input *in)

@@ -6,18 +6,14 @@
 int64_t solve_count(const ModelSpec *s)
 {
     BlockSlot slot[BLOCK_MAX_PARAMS];
-    const Variant *v = s->variant;
-    int n = block_params(v, &s->ctx, slot);
+    int n = block_params(s->variant, &s->ctx, slot);
     int64_t block = 0, end = 0;
-    for (int i = 0; i < n; i++) {
-        int64_t size = 1;
-        for (int j = 0; j < slot[i].slot.rank; j++)
-            size *= slot[i].slot.dim[j];
-        block += size;
-    }
-    if (s->vocab > 0 && v->norm != NORM_NONE && v->mixer_norm == NORM_PRE)
-        end = (v->norm == NORM_SCALE ? 1 : s->ctx.width) + (v->norm_bias ? s->ctx.width : 0);
-    return block * s->layers * v->blocks_per_layer + end;
+    for (int i = 0; i < n; i++)
+        block += slot_size(&slot[i].slot);
+    n = model_end_slots(s, slot);
+    for (int i = 1; i + 1 < n; i++) /* between embedding and head */
+        end += slot_size(&slot[i].slot);
+    return block * s->layers * s->variant->blocks_per_layer + end;
 }
 
 int solve_heads(int width)

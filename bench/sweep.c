@@ -24,15 +24,6 @@ static bool in(uint64_t mask, int bit)
 
 /* ---- options of variants ---- */
 
-/* Does the variant have the option whose name begins the item "key=value"? */
-static bool knows(const Variant *v, const char *item, size_t key_len)
-{
-    for (const Option *o = v->mixer->options; o != NULL && o->name != NULL; o++)
-        if (strlen(o->name) == key_len && strncmp(o->name, item, key_len) == 0)
-            return true;
-    return false;
-}
-
 /* The items of a set that the variant knows. A shared --set may name options of several variants.
  */
 static void own_set(const Variant *v, const char *set, char *out, size_t size)
@@ -41,7 +32,7 @@ static void own_set(const Variant *v, const char *set, char *out, size_t size)
     out[0] = '\0';
     for (const char *at = set + strspn(set, " "); *at != '\0'; at += strspn(at, " ")) {
         size_t len = strcspn(at, " "), key_len = strcspn(at, "= ");
-        if (knows(v, at, key_len) && used + len + 2 <= size)
+        if (variant_option(v, at, key_len) != NULL && used + len + 2 <= size)
             used += (size_t)snprintf(out + used, size - used, "%s%.*s", used > 0 ? " " : "",
                                      (int)len, at);
         at += len;
@@ -64,7 +55,7 @@ static Status check_set(const Sweep *s)
         size_t len = strcspn(at, " "), key_len = strcspn(at, "= ");
         bool known = false;
         for (int i = 0; variant_table[i] != NULL; i++)
-            known = known || (in(mask, i) && knows(variant_table[i], at, key_len));
+            known = known || (in(mask, i) && variant_option(variant_table[i], at, key_len) != NULL);
         if (!known)
             return FAIL(ST_USAGE,
                         "--set: no chosen variant has an option '%.*s'; `longmix list` shows them",

@@ -15,10 +15,9 @@ double *room(int64_t n)
 
 const int64_t lengths[N_LENGTHS] = {1, 2, 3, 4, 5, 8, 12, 13};
 
-double over_options(const Setting *base, SettingFn *fn)
+double over_table(const Setting *base, const Option *o, SettingFn *fn)
 {
-    double most = fn(base);
-    const Option *o = base->v->mixer->options;
+    double most = 0;
     for (int i = 0; i < option_count(o); i++)
         for (double value = o[i].lo; o[i].whole && o[i].hi - o[i].lo <= 8 && value <= o[i].hi;
              value++) {
@@ -38,6 +37,11 @@ double over_options(const Setting *base, SettingFn *fn)
                 most = fmax(most, fn(&s));
         }
     return most;
+}
+
+double over_options(const Setting *base, SettingFn *fn)
+{
+    return fmax(fn(base), over_table(base, base->v->mixer->options, fn));
 }
 
 double both_ways(const Variant *v, const char *backend, SettingFn *fn)

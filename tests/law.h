@@ -13,8 +13,10 @@ double *room(int64_t n); /* n zeros; free them */
 
 typedef double SettingFn(const Setting *s);
 
-/* Each returns the largest error of fn: at base and with every value of every option of a small
- * range, one at a time; causal and bidirectional, as far as the variant has them. */
+/* Each returns the largest error of fn: with every value of every option of a small range, one at a
+ * time; at base and with the mixer's options; causal and bidirectional, as far as the variant has
+ * them. */
+double over_table(const Setting *base, const Option *options, SettingFn *fn);
 double over_options(const Setting *base, SettingFn *fn);
 double both_ways(const Variant *v, const char *backend, SettingFn *fn);
 
@@ -23,7 +25,7 @@ double compare(const Setting *a, const Setting *b);
 
 typedef double LawFn(const Variant *v);
 LawFn law_matrix_ref, law_matrix_cpu, law_ragged_ref, law_ragged_cpu;
-LawFn law_against_ref, law_naive, law_recompute;
+LawFn law_against_ref, law_recipe, law_naive, law_recompute;
 LawFn law_segments_ref, law_segments_cpu, law_segments_long, law_causal;
 LawFn law_gradients;
 LawFn law_batch, law_heads, law_threads;

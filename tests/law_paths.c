@@ -32,6 +32,16 @@ double law_against_ref(const Variant *v)
     return both_ways(v, "cpu", against_ref);
 }
 
+/* Norms of every kind, biases and residual on and off. */
+static double recipe_at(const Setting *s)
+{
+    return over_table(s, recipe_options, against_ref_at);
+}
+double law_recipe(const Variant *v)
+{
+    return both_ways(v, "cpu", recipe_at);
+}
+
 static double naive_at(const Setting *base)
 {
     Setting tiled = *base, naive;

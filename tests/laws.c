@@ -9,6 +9,7 @@ const Law laws[] = {
     {"ragged lengths (ref)", 1e-11, 0, 0, law_ragged_ref},
     {"ragged lengths (cpu)", 2e-5, 0, 0, law_ragged_cpu},
     {"cpu = ref, with gradients", 5e-5, 0, 0, law_against_ref},
+    {"options of the block, cpu = ref", 5e-5, 0, 0, law_recipe},
     {"naive = tiled, with gradients", 5e-5, CAP_NAIVE, 0, law_naive},
     {"recompute = store, with gradients", 0, 0, 0, law_recompute},
     {"no leak from the future", 1e-12, CAP_CAUSAL, CAP_CHOICES, law_causal},

@@ -4,41 +4,49 @@
 #include <stdio.h>
 #include <string.h>
 
-static int add_slots(BlockSlot out[], int n, const char *prefix, const Slot s[], int n_slots)
+static int add_slots(BlockSlot out[], int n, const char *prefix, const Slot s[], int n_slots,
+                     const MixCtx *c)
 {
     for (int i = 0; i < n_slots; i++) {
         BlockSlot *b = &out[n++];
         b->slot = s[i];
+        if (s[i].bias && c->recipe[RECIPE_BIASES] == 0)
+            b->slot.absent = true;
         snprintf(b->name, sizeof b->name, "%s.%s", prefix, s[i].name);
     }
     return n;
 }
 
-int block_norm_params(const Variant *v)
+void norm_slots(const MixCtx *c, Slot out[NORM_SLOTS])
 {
-    return v->norm == NORM_NONE ? 0 : v->norm_bias ? 2 : 1;
+    NormKind kind = (NormKind)c->recipe[RECIPE_NORM];
+    out[0] = slot_vector("gain", INIT_ONE, 0, kind == NORM_SCALE ? 1 : c->width);
+    out[0].absent = kind == NORM_NONE;
+    out[1] = slot_vector("bias", INIT_ZERO, 0, c->width);
+    out[1].absent = kind == NORM_NONE || c->recipe[RECIPE_NORM_BIAS] == 0;
 }
 
-/* Gain (one number for ScaleNorm) and, if the recipe has it, bias. */
-static int norm_slots(const Variant *v, const MixCtx *c, Slot out[])
+int64_t slot_size(const Slot *s)
 {
-    out[0] = slot_vector("gain", INIT_ONE, 0, v->norm == NORM_SCALE ? 1 : c->width);
-    out[1] = slot_vector("bias", INIT_ZERO, 0, c->width);
-    return block_norm_params(v);
+    int64_t n = s->absent ? 0 : 1;
+    for (int i = 0; i < s->rank; i++)
+        n *= s->dim[i];
+    return n;
 }
 
 int block_params(const Variant *v, const MixCtx *c, BlockSlot out[])
 {
-    Slot s[MIX_MAX_PARAMS], norm[2];
-    int n = 0, n_norm = norm_slots(v, c, norm);
-    n = add_slots(out, n, "norm1", norm, n_norm);
+    Slot s[MIX_MAX_PARAMS] = {{0}}, norm[NORM_SLOTS];
+    int n = 0;
+    norm_slots(c, norm);
+    n = add_slots(out, n, "norm1", norm, NORM_SLOTS, c);
     v->mixer->params(s, c);
-    n = add_slots(out, n, "mixer", s, v->mixer->n_params);
+    n = add_slots(out, n, "mixer", s, v->mixer->n_params, c);
     if (v->channel == NULL)
         return n;
-    n = add_slots(out, n, "norm2", norm, n_norm);
+    n = add_slots(out, n, "norm2", norm, NORM_SLOTS, c);
     v->channel->params(s, c);
-    n = add_slots(out, n, "ffn", s, v->channel->n_params);
+    n = add_slots(out, n, "ffn", s, v->channel->n_params, c);
     CHECK(n <= BLOCK_MAX_PARAMS);
     return n;
 }
@@ -49,14 +57,13 @@ int block_state(const Variant *v, const MixCtx *c, BlockSlot out[])
     if (!(v->mixer->caps & CAP_STATEFUL))
         return 0;
     v->mixer->state(s, c);
-    return add_slots(out, 0, "state", s, v->mixer->n_state);
+    return add_slots(out, 0, "state", s, v->mixer->n_state, c);
 }
 
-static Tensor *normed(Tape *t, const Variant *v, Tensor *const w[], Tensor *x)
+static Tensor *normed(Tape *t, const MixCtx *c, Tensor *const w[], Tensor *x)
 {
-    if (v->norm == NORM_NONE)
-        return x;
-    return op_norm(t, v->norm, v->norm_eps, x, w[0], v->norm_bias ? w[1] : NULL);
+    NormKind kind = (NormKind)c->recipe[RECIPE_NORM];
+    return kind == NORM_NONE ? x : op_norm(t, kind, c->recipe[RECIPE_NORM_EPS], x, w[0], w[1]);
 }
 
 typedef Tensor *BranchFn(Tape *t, Block *b, Tensor *const w[], Tensor *x);
@@ -73,17 +80,19 @@ static Tensor *channel_branch(Tape *t, Block *b, Tensor *const w[], Tensor *x)
 }
 
 /* Residual around a branch, with the norm where the recipe puts it; w: norm, then branch. */
-static Tensor *sublayer(Tape *t, Block *b, BranchFn *branch, Placement place, Tensor *const w[],
+static Tensor *sublayer(Tape *t, Block *b, BranchFn *branch, int place, Tensor *const w[],
                         Tensor *x)
 {
-    int n_norm = block_norm_params(b->v), mark = tape_mark(t);
-    Tensor *y = place == NORM_PRE ? normed(t, b->v, w, x) : x;
-    y = branch(t, b, w + n_norm, y);
+    const MixCtx *c = b->ctx;
+    int mark = tape_mark(t);
+    Tensor *y = place == NORM_PRE ? normed(t, c, w, x) : x;
+    y = branch(t, b, w + NORM_SLOTS, y);
     if (place == NORM_BRANCH)
-        y = normed(t, b->v, w, y);
-    y = op_add(t, x, y);
+        y = normed(t, c, w, y);
+    if (c->recipe[RECIPE_RESIDUAL] != 0)
+        y = op_add(t, x, y);
     if (place == NORM_POST)
-        y = normed(t, b->v, w, y);
+        y = normed(t, c, w, y);
     tape_release(t, mark, &y, 1);
     return y;
 }
@@ -92,13 +101,12 @@ Tensor *block_run(Tape *t, void *block, Tensor *x)
 {
     Block *b = block;
     const Variant *v = b->v;
-    int n_norm = block_norm_params(v);
-    Tensor *h = sublayer(t, b, mixer_branch, v->mixer_norm, b->w, x);
+    const double *recipe = b->ctx->recipe;
+    Tensor *h = sublayer(t, b, mixer_branch, (int)recipe[RECIPE_MIXER_NORM], b->w, x);
     if (v->channel == NULL)
         return h;
-    Tensor *const *w2 = b->w + n_norm + v->mixer->n_params;
-    Tensor *y = sublayer(t, b, channel_branch, v->channel_norm, w2, h);
-    return y;
+    Tensor *const *w2 = b->w + NORM_SLOTS + v->mixer->n_params;
+    return sublayer(t, b, channel_branch, (int)recipe[RECIPE_CHANNEL_NORM], w2, h);
 }
 
 double block_flops(const Variant *v, const MixCtx *c)

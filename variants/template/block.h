@@ -16,16 +16,20 @@ typedef struct BlockSlot {
     Slot slot;
 } BlockSlot;
 
-int block_norm_params(const Variant *v); /* of one norm: 0, 1 (gain) or 2 (and bias) */
-int block_params(const Variant *v, const MixCtx *c, BlockSlot out[]); /* how many there are */
+/* Gain (one number for ScaleNorm) and bias stand first in every sublayer, absent or not. */
+enum { NORM_SLOTS = 2 };
+void norm_slots(const MixCtx *c, Slot out[NORM_SLOTS]);
+int64_t slot_size(const Slot *s); /* numbers in it; 0 if it is absent */
+
+int block_params(const Variant *v, const MixCtx *c, BlockSlot out[]); /* how many, absent or not */
 int block_state(const Variant *v, const MixCtx *c, BlockSlot out[]);  /* 0 if not STATEFUL */
 
 /* One block with its tensors; the harness owns them. */
 typedef struct Block {
     const Variant *v;
     const MixCtx *ctx;
-    Tensor *w[BLOCK_MAX_PARAMS];
-    Tensor *st[MIX_MAX_STATE]; /* all NULL: no carried state */
+    Tensor *w[BLOCK_MAX_PARAMS]; /* NULL: absent */
+    Tensor *st[MIX_MAX_STATE];   /* all NULL: no carried state */
     Choices choices;
 } Block;
 

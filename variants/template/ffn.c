@@ -17,9 +17,9 @@ static int four_times(int width)
 static void gelu_params(Slot s[], const MixCtx *c)
 {
     s[W_IN] = slot_matrix("w_in", c->width, c->ffn);
-    s[B_IN] = slot_vector("b_in", INIT_ZERO, 0, c->ffn);
+    s[B_IN] = slot_bias("b_in", c->ffn);
     s[W_OUT] = slot_matrix("w_out", c->ffn, c->width);
-    s[B_OUT] = slot_vector("b_out", INIT_ZERO, 0, c->width);
+    s[B_OUT] = slot_bias("b_out", c->width);
 }
 
 static Tensor *gelu_forward(Tape *t, Tensor *const w[], Tensor *x, const MixCtx *c)

@@ -8,13 +8,13 @@ void gated_params(Slot s[], const MixCtx *c, int z, const char *const names[], i
 {
     int64_t d = c->width, e = c->ffn;
     s[W_U] = slot_matrix("w_u", d, e);
-    s[B_U] = slot_vector("b_u", INIT_ZERO, 0, e);
+    s[B_U] = slot_bias("b_u", e);
     s[W_V] = slot_matrix("w_v", d, e);
-    s[B_V] = slot_vector("b_v", INIT_ZERO, 0, e);
+    s[B_V] = slot_bias("b_v", e);
     s[W_Z] = slot_matrix("w_z", d, z);
-    s[B_Z] = slot_vector("b_z", INIT_ZERO, 0, z);
+    s[B_Z] = slot_bias("b_z", z);
     s[W_O] = slot_matrix("w_o", e, d);
-    s[B_O] = slot_vector("b_o", INIT_ZERO, 0, d);
+    s[B_O] = slot_bias("b_o", d);
     for (int i = 0; i < n; i++)
         s[HEAD_GAIN + i] = slot_vector(names[i], i % 2 == 0 ? INIT_ONE : INIT_ZERO, 0, z);
 }

@@ -40,9 +40,12 @@ typedef struct Slot {
     bool decay; /* weight decay applies: matrices yes; gains, biases no */
     int rank;
     int64_t dim[MAX_RANK];
+    bool bias;   /* of a dense layer: left out with biases=0 */
+    bool absent; /* left out: not allocated, its weight is NULL */
 } Slot;
 Slot slot_matrix(const char *name, int64_t in, int64_t out); /* normal, sd 1/sqrt(in), decays */
 Slot slot_vector(const char *name, Init init, double sd, int64_t n);
+Slot slot_bias(const char *name, int64_t n); /* of a dense layer: zeros */
 Slot slot_state(const char *name, int64_t b, int64_t rows, int64_t width); /* (B,rows,width) */
 
 /* A number that the command line can set (--set key=value). */
@@ -53,6 +56,20 @@ typedef struct Option {
     bool whole;
     const char *help;
 } Option;
+
+/* Options that every variant has, beside those of its mixer: what stands around the branches of a
+ * block. Their defaults come from the Variant. */
+enum {
+    RECIPE_NORM,
+    RECIPE_NORM_EPS,
+    RECIPE_NORM_BIAS,
+    RECIPE_MIXER_NORM,
+    RECIPE_CHANNEL_NORM,
+    RECIPE_BIASES,
+    RECIPE_RESIDUAL,
+    N_RECIPE
+};
+extern const Option recipe_options[N_RECIPE + 1]; /* ends with a zero entry */
 
 /* One call of a mixer: a plain value. */
 typedef struct MixCtx {
@@ -68,6 +85,7 @@ typedef struct MixCtx {
     Tensor *lens; /* (B) I32 valid lengths (right padding), or NULL: all valid */
     uint64_t seed;
     double opt[MIX_MAX_OPTIONS]; /* values of the mixer's options, same order */
+    double recipe[N_RECIPE];     /* and of recipe_options */
 } MixCtx;
 
 /* What project hands to mix and finish. Choices are I32 tensors made by `choose`. */
@@ -162,6 +180,7 @@ typedef struct Variant {
     double norm_eps;
     bool norm_bias;
     Placement mixer_norm, channel_norm;
+    bool no_biases;                /* dense layers of the GAU family and of gelu without biases */
     int blocks_per_layer;          /* blocks in one Transformer-layer equivalent: 2 for GAU */
     int (*default_ffn)(int width); /* without a channel mixer: E; NULL: the channel mixer's */
 } Variant;
@@ -179,10 +198,12 @@ extern const Mixer mixer_attention;
 extern const ChannelMixer channel_gelu, channel_swiglu;
 
 /* Fills c->opt from the mixer's defaults, the variant's mixer_set and then `set` ("k=v k=v", may be
- * NULL), and c->ffn from the default where it is 0. ST_USAGE names the key or value that is wrong.
- */
+ * NULL), c->recipe from the variant and `set`, and c->ffn from the default where it is 0. ST_USAGE
+ * names the key or value that is wrong. */
 Status mix_options(const Variant *v, const char *set, MixCtx *c);
 Status option_parse(const Option *options, const char *set, double opt[]);
+/* The option of that name among all of a variant; NULL: there is none. */
+const Option *variant_option(const Variant *v, const char *name, size_t len);
 /* Checks the caps against the context, then the mixer's own accepts. */
 Status mix_accepts(const Variant *v, const MixCtx *c);
 int option_count(const Option *options);
