@@ -11,12 +11,14 @@
 # WRAP     what to run the tests under, such as valgrind
 # PROFILE  which sweep `make bench` runs
 # SETUP    what looks for missing packages; `make SETUP=:` looks for none
+# FUZZ_SECONDS  how long `make fuzz` runs each fuzzer
 # V        1: show the commands
 ifeq ($(origin CC),default)
 CC       = gcc
 endif
 LIMIT    = 600
 PROFILE  = quick
+FUZZ_SECONDS = 600
 SETUP    = sh bench/setup.sh
 PYTHON   = /usr/bin/python3
 RESULTS  = results/$(PROFILE).jsonl
@@ -73,8 +75,15 @@ SUPPORT   = $(patsubst %.c,$(O)/%.o,\
 ALL_GATES = $(patsubst tests/static/%.sh,%,$(wildcard tests/static/*.sh))
 GATES     = $(filter-out long_%,$(ALL_GATES))
 
+FUZZERS = $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,\
+              $(filter-out tests/fuzz/input.c,$(wildcard tests/fuzz/*.c)))
+# What fuzzers follow the branches of; the rest comes from the library as it is.
+FUZZED  = tests/fuzz/input.c kernels/base.c bench/parse.c variants/template/mixer.c \
+          $(wildcard report/row_*.c report/line.c report/journal.c report/fields.c \
+                     report/validate.c datasets/*.c)
+
 # ---- targets -----------------------------------------------------------------------------------
-.PHONY: all help setup text bench report binaries test check check-all golden format clean FORCE
+.PHONY: all help setup text bench report binaries test check check-all fuzz golden format clean FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
 ifeq ($(MAKELEVEL)$(filter clean,$(MAKECMDGOALS)),0)
@@ -103,6 +112,9 @@ check check-all: setup
 	done; \
 	echo "gates: $(words $(GATES)), failed:$${failed:- none}"; test -z "$$failed"
 
+fuzz: $(FUZZERS)                ## every parser against a fuzzer, FUZZ_SECONDS each
+	sh tests/fuzz/run.sh $(FUZZ_SECONDS) $(FUZZERS)
+
 golden:                         ## the golden vectors of the tests again (needs python3 and numpy)
 	for script in tests/golden/*.py; do $(PYTHON) $$script || exit 1; done
 
@@ -124,6 +136,7 @@ NEEDS_test      = test
 NEEDS_binaries  = test
 NEEDS_check     = check
 NEEDS_check-all = check
+NEEDS_fuzz      = check
 
 clean:                          ## remove build/
 	rm -rf build
@@ -173,6 +186,11 @@ $(BUILD)/tests/test_%: $(O)/tests/test_%.o $(SUPPORT) $(O)/longmix.a
 	$(link)
 $(BUILD)/tests/tsan_main: $(O)/tests/tsan_main.o $(O)/longmix.a
 	$(link)
+$(BUILD)/fuzz/%: tests/fuzz/%.c $(FUZZED) $(O)/longmix.a
+	@mkdir -p $(@D)
+	@echo "  fuzz $@"
+	$(Q)clang $(MODE) $(filter-out -fopenmp,$(COMMON)) -fsanitize=fuzzer,address,undefined \
+	    -fno-sanitize-recover=undefined $(filter %.c,$^) $(O)/longmix.a $(LIBS) -fopenmp=libgomp -o $@
 $(O)/longmix.a: $(OBJECTS)
 	@rm -f $@ && ar qcs $@ $^
 
