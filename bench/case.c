@@ -9,7 +9,6 @@
 #include "bench/roof.h"
 
 #include <malloc.h>
-#include <math.h>
 #include <stdio.h>
 
 void row_fail(Row *row, Status st)
@@ -103,15 +102,6 @@ static Status time_it(Rig *r, const Case *c, int64_t baseline, Row *row)
     return rig_check_finite(r);
 }
 
-/* The roof is that of the moment: rates from before and after, the better one counts. */
-static void note_roof(double before, double after, Row *row)
-{
-    static const double DRIFT = 0.1;
-    row->roof_rate = fmax(before, after);
-    if (fmin(before, after) < (1 - DRIFT) * row->roof_rate)
-        row->timing.quiet = false;
-}
-
 void case_run(const Case *c, Row *row)
 {
     Rig r = {0};
@@ -119,7 +109,7 @@ void case_run(const Case *c, Row *row)
     case_predict(c, row);
     if (row->status != ROW_OK)
         return;
-    double roof = roof_sample(c);
+    Rates machine = roof_sample(c);
     malloc_trim(0); /* what earlier cases left must not hide this one's memory */
     limits_reset_peak();
     int64_t baseline = limits_rss();
@@ -129,7 +119,7 @@ void case_run(const Case *c, Row *row)
     if (st == ST_OK)
         st = time_it(&r, c, baseline, row);
     if (st == ST_OK)
-        note_roof(roof, roof_sample(c), row);
+        roof_note(c, machine, row);
     row_fail(row, st);
     rig_free(&r);
     dev_close(d);

@@ -1,6 +1,8 @@
 /* quality.c - one training as a row of results: equal parameters, equal tokens, one text. */
+#include "bench/case.h"
 #include "bench/clock.h"
 #include "bench/limits.h"
+#include "bench/roof.h"
 #include "bench/solve.h"
 #include "bench/train.h"
 
@@ -176,12 +178,25 @@ static Status train(const Case *c, const char *data, int64_t tokens, Row *row)
     return st;
 }
 
+/* The work of a step, and the roof of the moment. */
+static void place(const Case *c, Rates before, Row *row)
+{
+    Row step;
+    case_predict(&row->c, &step);
+    row->flops = step.flops;
+    row->bytes = step.bytes;
+    roof_note(c, before, row);
+}
+
 void train_row(const Case *c, const char *data, int64_t tokens, Row *row)
 {
     *row = (Row){.kind = ROW_TRAIN, .c = *c};
+    Rates machine = roof_sample(c);
     Status st = train(c, data, tokens, row);
-    if (st == ST_OK)
+    if (st == ST_OK) {
+        place(c, machine, row);
         return;
+    }
     row->status = st == ST_OOM ? ROW_OOM : st == ST_NONFINITE ? ROW_FAILED_CHECK : ROW_UNSUPPORTED;
     snprintf(row->reason, sizeof row->reason, "%s", status_reason());
 }

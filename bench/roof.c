@@ -1,4 +1,5 @@
 /* roof.c - see roof.h. */
+#define _DEFAULT_SOURCE /* madvise */
 #include "bench/roof.h"
 
 #include "bench/case.h"
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 typedef struct Shape {
     int m, n, k;
@@ -21,7 +23,8 @@ static const Shape shapes[] = {{512, 512, 512}, {2048, 512, 512}, {1024, 1024, 1
 static const double PATIENCE = 0.25; /* seconds a shape */
 static const double GLANCE = 4e-3;   /* seconds of half a sample */
 static const double SLOW = 1;        /* seconds after which no shape is begun, as on ref */
-enum { ROUNDS = 40, LEAST_ROUNDS = 1, BIGGEST = 2048 * 512 };
+enum { ROUNDS = 40, LEAST_ROUNDS = 1, BIGGEST = 2048 * 512, READS = 5, FEW_READS = 2 };
+static const double DRIFT = 0.1;
 
 /* One matrix each for A, B and C; every shape is a corner of them. */
 typedef struct Bed {
@@ -136,27 +139,41 @@ static uint64_t read_all(const Line *line, int64_t n)
     return sum;
 }
 
-static Status bandwidth(double *best)
+/* Four times the last-level cache, in huge pages where there are any: the pages' addresses are then
+ * not what takes the time. NULL when there is no memory. */
+static Line *lines_new(int64_t *n)
 {
-    int64_t n = ceil_div(4 * limits_cache(), (int64_t)sizeof(Line)) + 1;
-    size_t size = (size_t)n * sizeof(Line);
-    uint64_t sum = 0;
-    Line *line = malloc(size);
-    if (line == NULL)
-        return FAIL(ST_OOM, "no memory for reading %zu bytes", size);
+    const size_t huge = (size_t)2 << 20;
+    size_t size = (size_t)ceil_div(4 * limits_cache(), (int64_t)huge) * huge;
+    Line *line = aligned_alloc(huge, size);
+    *n = (int64_t)(size / sizeof *line);
+    if (line != NULL)
+        madvise(line, size, MADV_HUGEPAGE); /* a wish: without it reading is a little slower */
 #pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = 0; i < (line != NULL ? *n : 0); i++)
         line[i] = (Line){{1, 1, 1, 1, 1, 1, 1, 1}};
-    for (int i = 0; i < 5; i++) {
-        double start = omp_get_wtime();
-        sum += read_all(line, n);
-        *best = fmax(*best, (double)size / (omp_get_wtime() - start));
-    }
-    free(line);
-    return sum == 5 * 8 * (uint64_t)n ? ST_OK
-                                      : FAIL(ST_DEVICE, "memory holds what was not written");
+    return line;
 }
 
+static Status bandwidth(int rounds, double *best)
+{
+    int64_t n;
+    uint64_t sum = 0;
+    Line *line = lines_new(&n);
+    if (line == NULL)
+        return FAIL(ST_OOM, "no memory for reading %lld lines", (long long)n);
+    for (int i = 0; i < rounds; i++) {
+        double start = omp_get_wtime();
+        sum += read_all(line, n);
+        *best = fmax(*best, (double)n * (double)sizeof *line / (omp_get_wtime() - start));
+    }
+    free(line);
+    return sum == (uint64_t)rounds * 8 * (uint64_t)n
+               ? ST_OK
+               : FAIL(ST_DEVICE, "memory holds what was not written");
+}
+
+/* ---- a whole roof, and a glance at it ---- */
 static Status measure_roof(const Case *c, Row *row)
 {
     Dev *d = NULL;
@@ -168,10 +185,10 @@ static Status measure_roof(const Case *c, Row *row)
         st = time_shape(&bed, shapes[i], c->threads, PATIENCE, row);
     bed_free(&bed);
     dev_close(d);
-    return st == ST_OK ? bandwidth(&row->read_bandwidth) : st;
+    return st == ST_OK ? bandwidth(READS, &row->read_bandwidth) : st;
 }
 
-static Status measure_sample(const Case *c, Row *row)
+static Status sample_product(const Case *c, Row *row)
 {
     Dev *d = NULL;
     Bed bed = {0};
@@ -185,12 +202,48 @@ static Status measure_sample(const Case *c, Row *row)
     return st;
 }
 
-double roof_sample(const Case *c)
+static double sample(const Case *c, Roof roof)
 {
     Row row = {0};
-    if (strcmp(c->backend, "cpu") != 0 || measure_sample(c, &row) != ST_OK)
+    if (strcmp(c->backend, "cpu") != 0)
         return 0;
-    return fmax(row.sgemm_own, row.sgemm_blas);
+    if (roof == ROOF_BANDWIDTH)
+        return bandwidth(FEW_READS, &row.read_bandwidth) == ST_OK ? row.read_bandwidth : 0;
+    return sample_product(c, &row) == ST_OK ? fmax(row.sgemm_own, row.sgemm_blas) : 0;
+}
+
+Rates roof_sample(const Case *c)
+{
+    return (Rates){sample(c, ROOF_SGEMM), sample(c, ROOF_BANDWIDTH)};
+}
+
+/* ---- which roof ---- */
+Roof roof_of(double flops, double bytes, Rates machine)
+{
+    if (machine.bytes > 0 && bytes / machine.bytes > flops / fmax(machine.flops, 1))
+        return ROOF_BANDWIDTH;
+    return machine.flops > 0 && flops > 0 ? ROOF_SGEMM : ROOF_NONE;
+}
+
+double roof_rate(Rates machine, Roof roof)
+{
+    return roof == ROOF_SGEMM ? machine.flops : roof == ROOF_BANDWIDTH ? machine.bytes : 0;
+}
+
+double roof_work(const Row *row)
+{
+    return row->roof == ROOF_SGEMM ? row->flops : row->roof == ROOF_BANDWIDTH ? row->bytes : 0;
+}
+
+void roof_note(const Case *c, Rates before, Row *row)
+{
+    row->roof = roof_of(row->flops, row->bytes, before);
+    if (row->roof == ROOF_NONE)
+        return;
+    double first = roof_rate(before, row->roof), after = sample(c, row->roof);
+    row->roof_rate = fmax(first, after);
+    if (fmin(first, after) < (1 - DRIFT) * row->roof_rate)
+        row->timing.quiet = false;
 }
 
 void roof_run(const Case *c, Row *row)

@@ -109,6 +109,20 @@ static void name_case(const Case *c, char *out, size_t size)
              pass_names[c->pass], c->impl == IMPL_NAIVE ? " naive" : "", c->n);
 }
 
+void run_place(const Run *r, Row *row)
+{
+    double seconds = row->timing.median;
+    if (row->status != ROW_OK || row->c.level == LEVEL_KERNEL)
+        return; /* kernels have their roof timed beside them */
+    if (row->kind == ROW_TRAIN)
+        seconds = row->train_seconds / (double)row->steps;
+    if (row->roof == ROOF_NONE)
+        row->roof = roof_of(row->flops, row->bytes, r->roof);
+    row->roof_rate = fmax(row->roof_rate, roof_rate(r->roof, row->roof));
+    if (row->roof_rate > 0)
+        row->roof_fraction = roof_work(row) / seconds / row->roof_rate;
+}
+
 static void from_plan(const Run *r, const Job *j, Row *row)
 {
     row->kind = ROW_CASE;
@@ -119,9 +133,7 @@ static void from_plan(const Run *r, const Job *j, Row *row)
     row->bytes = j->bytes;
     row->params = j->params;
     row->tokens = j->tokens;
-    row->roof_rate = fmax(row->roof_rate, r->roof_rate);
-    if (row->status == ROW_OK && row->roof_rate > 0)
-        row->roof_fraction = row->flops / row->timing.median / row->roof_rate;
+    run_place(r, row);
 }
 
 static void show_case(Run *r, const Job *j, int index)

@@ -18,7 +18,7 @@ typedef struct Run {
     Row text;                /* its hash and size; empty: no trainings */
     int64_t test_bytes;      /* of the text: those of the final exam */
     int64_t training_tokens; /* of each; 0: chosen before the first */
-    double roof_rate;        /* flop/s; 0: not measured */
+    Rates roof;              /* measured at the start */
     Row *check;              /* made in this run */
     int n_checks;
 } Run;
@@ -34,6 +34,9 @@ double run_time_left(const Run *r);
 
 /* The check that stands for a case; ref needs none. */
 Status run_checked(Run *r, const Case *c, RowStatus *status, char *reason, size_t size);
+
+/* The roof of a row with a number: the best rate of the run and around the case. */
+void run_place(const Run *r, Row *row);
 
 /* A row for every job that has none. */
 Status run_cases(Run *r);

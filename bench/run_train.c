@@ -128,6 +128,7 @@ static Status judge(Run *r, Job *j, int index, Row *row)
         snprintf(what, sizeof what, "training %s for %" PRId64 " tokens", j->c.variant,
                  plan.train_tokens);
         TRY(run_ask_in_time(r, "train", j, what, row));
+        run_place(r, row);
         if (row->status == ROW_OK)
             return ST_OK;
         status = row->status;

@@ -3,7 +3,7 @@
 #ifndef LONGMIX_SCHEDULE_H
 #define LONGMIX_SCHEDULE_H
 
-#include "report/row.h"
+#include "bench/roof.h"
 
 /* A point of the plan with what is known about it. */
 typedef struct Job {
@@ -24,11 +24,6 @@ typedef struct Job {
     double cost;              /* of the whole case */
 } Job;
 
-/* What the machine does: measured, or guesses where it was not. */
-typedef struct Rates {
-    double flops, bytes; /* a second */
-} Rates;
-
 /* What cases have cost and what they should have, the recent ones above all. */
 typedef struct Pace {
     double took, expected; /* seconds */
@@ -37,7 +32,7 @@ typedef struct Pace {
 typedef struct Plan {
     Job *job;
     int n;
-    Rates rates;
+    Rates rates;   /* of the machine: measured, or guesses where it was not */
     Pace pace;     /* zero: as predicted */
     double budget; /* seconds for all cases; 0: no end */
 } Plan;

@@ -155,9 +155,9 @@ static Status measure_roof(Run *r, Row *row)
     TRY(run_ask(r, "roof", &c, ROOF, "measuring the machine's own speed", row));
     if (row->status != ROW_OK)
         progress_say(&r->session.progress, "the machine's speed is unknown: %s", row->reason);
-    r->roof_rate = fmax(row->sgemm_own, row->sgemm_blas);
-    r->plan.rates.flops = r->roof_rate > 0 ? r->roof_rate : guess;
-    r->plan.rates.bytes = row->read_bandwidth > 0 ? row->read_bandwidth : guess;
+    r->roof = (Rates){fmax(row->sgemm_own, row->sgemm_blas), row->read_bandwidth};
+    r->plan.rates.flops = r->roof.flops > 0 ? r->roof.flops : guess;
+    r->plan.rates.bytes = r->roof.bytes > 0 ? r->roof.bytes : guess;
     return ST_OK;
 }
 

@@ -96,8 +96,12 @@ const Field row_fields[] = {
     {"params", FIELD_I64, AT(Row, params), TIMED},
     {"tokens", FIELD_I64, AT(Row, tokens), TIMED},
     {"timing", FIELD_OBJECT, AT(Row, timing), TIMED, .fields = timing_fields},
+    {"roof", FIELD_NAME, AT(Row, roof), TIMED, .names = roof_names},
     {"roof_rate", FIELD_REAL, AT(Row, roof_rate), TIMED},
     {"roof_fraction", FIELD_REAL, AT(Row, roof_fraction), TIMED},
+    {"fraction_lo", FIELD_REAL, AT(Row, fraction_lo), IN_CASE},
+    {"fraction_hi", FIELD_REAL, AT(Row, fraction_hi), IN_CASE},
+    {"bar", FIELD_REAL, AT(Row, bar), IN_CASE},
     {"segment_slope", FIELD_REAL, AT(Row, segment_slope), IN_CASE},
     {"rotated_bytes", FIELD_I64, AT(Row, rotated_bytes), IN_CASE},
 

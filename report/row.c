@@ -7,9 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *const level_names[LEVELS + 1] = {"mix", "layer", "model", NULL};
+const char *const level_names[LEVELS + 1] = {"mix", "layer", "model", "kernel", NULL};
 const char *const pass_names[PASSES + 1] = {"fwd", "bwd", "train", "prefill", "decode", NULL};
 const char *const impl_names[IMPLS + 1] = {"tiled", "naive", NULL};
+const char *const roof_names[ROOFS + 1] = {"none", "sgemm", "bandwidth", "start", NULL};
 const char *const row_kind_names[ROW_KINDS + 1] = {"run",  "text",  "roof", "check",
                                                    "case", "train", "end",  NULL};
 const char *const row_status_names[ROW_STATUSES + 1] = {

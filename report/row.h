@@ -7,19 +7,29 @@
 
 #include "kernels/base.h"
 
-enum { ROW_SCHEMA = 1, ROW_MAX_SAMPLES = 256, ROW_MAX_POINTS = 64, ROW_MAX_BUCKETS = 16 };
+enum { ROW_SCHEMA = 2, ROW_MAX_SAMPLES = 256, ROW_MAX_POINTS = 64, ROW_MAX_BUCKETS = 16 };
 
-typedef enum Level { LEVEL_MIX, LEVEL_LAYER, LEVEL_MODEL, LEVELS } Level;
+typedef enum Level { LEVEL_MIX, LEVEL_LAYER, LEVEL_MODEL, LEVEL_KERNEL, LEVELS } Level;
 typedef enum Pass { PASS_FWD, PASS_BWD, PASS_TRAIN, PASS_PREFILL, PASS_DECODE, PASSES } Pass;
 typedef enum Impl { IMPL_TILED, IMPL_NAIVE, IMPLS } Impl;
 /* Tables of names end in NULL. */
-extern const char *const level_names[LEVELS + 1]; /* "mix", "layer", "model" */
+extern const char *const level_names[LEVELS + 1]; /* "mix", "layer", "model", "kernel" */
 extern const char *const pass_names[PASSES + 1];  /* "fwd", "bwd", ... */
 extern const char *const impl_names[IMPLS + 1];   /* "tiled", "naive" */
 
+/* What a case's rate is held against. */
+typedef enum Roof {
+    ROOF_NONE,      /* nothing was measured beside it */
+    ROOF_SGEMM,     /* single-precision matrix product, flop/s */
+    ROOF_BANDWIDTH, /* reading memory, bytes/s */
+    ROOF_START,     /* the same work at a short length, tokens/s */
+    ROOFS
+} Roof;
+extern const char *const roof_names[ROOFS + 1]; /* "none", "sgemm", "bandwidth", "start" */
+
 /* One point of a sweep. Everything that can change a number stands here. */
 typedef struct Case {
-    char variant[32], backend[8], dtype[8];
+    char variant[32], backend[8], dtype[8]; /* variant: at level kernel, the kernel's name */
     Level level;
     Pass pass;
     Impl impl;
@@ -98,8 +108,10 @@ typedef struct Row {
     int64_t params;      /* trainable numbers, embeddings apart */
     int64_t tokens;      /* tokens of one step */
     Timing timing;
-    double roof_rate, roof_fraction; /* best SGEMM flop/s of the run and around the
-                                        case; flops / seconds / roof_rate */
+    Roof roof;                       /* which one limits this case: see SCHEMA.md */
+    double roof_rate, roof_fraction; /* in the roof's unit; the case's own rate as a part of it */
+    double fraction_lo, fraction_hi; /* level kernel: 99 % interval of the paired fractions */
+    double bar;                      /* level kernel: the fraction that is asked for; 0: none */
     /* prefill: seconds per token of segments at the start, middle and end of the pass */
     double segment_slope;  /* relative change of a segment's time from first to last tenth */
     int64_t rotated_bytes; /* inputs, with gradients, that steps took in turn; 0: always one */

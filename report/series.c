@@ -48,7 +48,7 @@ double predicted_bytes(const Row *r)
 }
 double percent_of_sgemm(const Row *r)
 {
-    return 100 * r->roof_fraction;
+    return r->roof == ROOF_SGEMM ? 100 * r->roof_fraction : (double)NAN;
 }
 
 /* ---- grouping ---- */

@@ -47,6 +47,6 @@ double micros_per_token_lo(const Row *r); /* 99 % interval of the median */
 double micros_per_token_hi(const Row *r);
 double counted_bytes(const Row *r);
 double predicted_bytes(const Row *r);
-double percent_of_sgemm(const Row *r);
+double percent_of_sgemm(const Row *r); /* NaN for what is limited by the bandwidth */
 
 #endif

@@ -98,7 +98,11 @@ void table_roof(FILE *f, const Rows *rows)
     if (r == NULL)
         return;
     fprintf(f, "## What this machine can do\n\n");
-    fprintf(f, "Measured in the same run; fractions of SGEMM divide by the better of the two.\n\n");
+    fprintf(
+        f,
+        "Measured in the same run. A case is held against SGEMM (the better of the two) where its "
+        "counted operations per byte exceed the machine's balance, else against the "
+        "bandwidth; what fits in a cache can read faster than that.\n\n");
     fprintf(f, "| what | measured |\n|---|---:|\n");
     if (r->sgemm_own > 0)
         fprintf(f, "| SGEMM, own kernel | %s |\n", text_rate(r->sgemm_own).s);
@@ -295,6 +299,14 @@ Status table_failures(FILE *f, const Rows *rows)
 
 /* ---- every point ---- */
 
+static void roof_cell(FILE *f, const Row *r)
+{
+    if (r->roof == ROOF_NONE)
+        fprintf(f, " - |");
+    else
+        fprintf(f, " %s of %s |", text_percent(r->roof_fraction).s, roof_names[r->roof]);
+}
+
 static void point_row(FILE *f, const Series *s, const Row *r)
 {
     const Timing *t = &r->timing;
@@ -302,9 +314,10 @@ static void point_row(FILE *f, const Series *s, const Row *r)
             pass_names[r->c.pass], text_length((double)r->c.n).s, (long long)r->c.batch);
     fprintf(f, " %s | %s to %s |", text_digits(micros_per_token(r)).s,
             text_digits(micros_per_token_lo(r)).s, text_digits(micros_per_token_hi(r)).s);
-    fprintf(f, " %d%s | %s | %s, %s | %s |\n", t->n, t->quiet ? "" : "*",
-            text_bytes(counted_bytes(r)).s, text_bytes((double)r->memory.work).s,
-            text_bytes((double)r->memory.rss).s, text_percent(r->roof_fraction).s);
+    fprintf(f, " %d%s | %s | %s, %s |", t->n, t->quiet ? "" : "*", text_bytes(counted_bytes(r)).s,
+            text_bytes((double)r->memory.work).s, text_bytes((double)r->memory.rss).s);
+    roof_cell(f, r);
+    fprintf(f, "\n");
 }
 
 static Status points_of(FILE *f, const Rows *rows, Level level, Pass pass)
@@ -327,7 +340,7 @@ Status table_points(FILE *f, const Rows *rows)
                "interval of the median did not become narrow enough in time). Scratch of kernels "
                "is not in the peak memory; the process holds both.</summary>\n\n");
     fprintf(f, "| variant | what | T | batch | µs/token | 99 %% interval | samples | peak memory | "
-               "scratch, process | of SGEMM |\n"
+               "scratch, process | of the roof |\n"
                "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|\n");
     Status st = ST_OK;
     for (Level level = 0; level < LEVELS; level++)

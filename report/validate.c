@@ -70,6 +70,19 @@ static bool has_work(const Row *r)
 {
     return r->status != ROW_OK || (r->tokens >= 1 && r->memory.counted > 0 && r->flops >= 0);
 }
+/* The fraction is that of the medians, but for kernels, whose pairs are compared one by one. */
+static bool roof_fits(const Row *r)
+{
+    if (r->status != ROW_OK || r->roof == ROOF_NONE)
+        return r->status != ROW_OK || r->roof_fraction == 0;
+    if (r->c.level == LEVEL_KERNEL)
+        return r->roof_rate > 0 && r->fraction_lo > 0 && r->fraction_lo <= r->roof_fraction &&
+               r->roof_fraction <= r->fraction_hi;
+    double seconds = r->kind == ROW_CASE ? r->timing.median : r->train_seconds / (double)r->steps;
+    double work = r->roof == ROOF_SGEMM ? r->flops : r->bytes;
+    return r->roof != ROOF_START && r->roof_rate > 0 &&
+           fabs(work / seconds / r->roof_rate - r->roof_fraction) <= 1e-6 * r->roof_fraction;
+}
 static bool has_training(const Row *r)
 {
     return r->status != ROW_OK || (r->steps >= 1 && r->train_tokens >= 1 && r->train_seconds > 0 &&
@@ -105,6 +118,7 @@ static const struct {
     {1 << ROW_CASE, has_samples, "no samples, or one that is not positive"},
     {TIMED, quantiles_fit, "quantiles or interval out of order"},
     {1 << ROW_CASE, has_work, "tokens, memory or flops are missing"},
+    {TIMED, roof_fits, "a roof that does not fit its fraction, or a fraction without a roof"},
     {1 << ROW_TRAIN, has_training, "steps, seconds or bits per byte of the training are missing"},
     {1 << ROW_TRAIN, points_ascend, "points out of order"},
 };

@@ -226,7 +226,7 @@ Test(cli, another_schema_is_named)
 {
     Place p = place_new();
     make_journal(&p);
-    char *text = slurp(p.path), *schema = strstr(text, "\"schema\":1");
+    char *text = slurp(p.path), *schema = strstr(text, "\"schema\":2");
     cr_assert_not_null(schema);
     schema[strlen("\"schema\":")] = '7';
     place_write(p.path, text);

@@ -202,9 +202,9 @@ Test(journal, foreign_files_are_left_alone)
 Test(journal, other_schema_version_is_an_error_and_stays)
 {
     Place p = place();
-    add_text(&p, "{\"schema\":2,\"kind\":\"run\",\"crc\":\"00000000\"}\n");
-    add_text(&p, "{\"schema\":2,\"kind\":\"end\",\"crc\":\"00000000\"}\n");
-    unreadable(&p, "results.jsonl:1: schema 2; this program reads schema 1");
+    add_text(&p, "{\"schema\":1,\"kind\":\"run\",\"crc\":\"00000000\"}\n");
+    add_text(&p, "{\"schema\":1,\"kind\":\"end\",\"crc\":\"00000000\"}\n");
+    unreadable(&p, "results.jsonl:1: schema 1; this program reads schema 2");
     leave(&p);
 }
 

@@ -95,7 +95,7 @@ Test(row, a_kind_has_its_fields_only)
 {
     Row r = sample_row(ROW_END);
     char *line = row_json(&r);
-    const char *plain = "{\"schema\":1,\"kind\":\"end\",\"run\":\"20240501-120000-1\","
+    const char *plain = "{\"schema\":2,\"kind\":\"end\",\"run\":\"20240501-120000-1\","
                         "\"build\":\"00112233aabbccdd\",\"time\":1714564800.125";
     cr_expect(strncmp(line, plain, strlen(plain)) == 0, "%s", line);
     cr_expect_eq(strlen(line), strlen(plain) + strlen(",\"crc\":\"01234567\"}"));
@@ -141,10 +141,10 @@ Test(row, hostile_values_are_refused)
 {
     refused("", "is no JSON");
     refused("[]", "needed is an object");
-    refused("{\"schema\":1,\"schema\":1}", "duplicate");
+    refused("{\"schema\":2,\"schema\":2}", "duplicate");
     refused("{\"kind\":\"end\"}", "field 'schema'");
-    refused("{\"schema\":2,\"whatever\":[]}", "schema 2; this program reads schema 1");
-    refused("{\"schema\":1,\"kind\":\"end\"}", "field 'crc'");
+    refused("{\"schema\":1,\"whatever\":[]}", "schema 1; this program reads schema 2");
+    refused("{\"schema\":2,\"kind\":\"end\"}", "field 'crc'");
     refused_edit(ROW_END, "\"kind\":\"end\"", "\"kind\":\"fin\"", "field 'kind': is \"fin\"");
     refused_edit(ROW_END, "\"kind\":\"end\"", "\"kind\":7", "field 'kind': is 7");
     refused_edit(ROW_END, "\"time\":1714564800.125", "\"time\":\"now\"", "field 'time'");

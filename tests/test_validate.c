@@ -32,7 +32,7 @@ static void expect_broken(const Place *p, RowKind kind, void (*spoil)(Row *r), c
 {
     Row r = sample_row(kind);
     small_journal(p, &r, 1);
-    expect_verdict(p, ST_OK, "3 rows of schema 1, 1 runs: good");
+    expect_verdict(p, ST_OK, "3 rows of schema 2, 1 runs: good");
     spoil(&r);
     small_journal(p, &r, 1);
     expect_verdict(p, ST_USAGE, words);
@@ -74,6 +74,14 @@ static void unordered(Row *r)
 {
     r->point[2].step = 1;
 }
+static void other_fraction(Row *r)
+{
+    r->roof_fraction *= 1.01;
+}
+static void no_roof(Row *r)
+{
+    r->roof = ROOF_NONE;
+}
 static void no_length(Row *r)
 {
     r->c.n = 0;
@@ -85,6 +93,9 @@ Test(validate, broken_rules_are_found_with_their_line)
     expect_broken(&p, ROW_CASE, no_reason, ":3: a reason beside status ok, or none");
     expect_broken(&p, ROW_CASE, no_samples, ":3: no samples");
     expect_broken(&p, ROW_CASE, median_outside, ":3: quantiles or interval out of order");
+    expect_broken(&p, ROW_CASE, other_fraction, ":3: a roof that does not fit");
+    expect_broken(&p, ROW_TRAIN, other_fraction, ":3: a roof that does not fit");
+    expect_broken(&p, ROW_CASE, no_roof, ":3: a roof that does not fit");
     expect_broken(&p, ROW_CASE, no_length, ":3: a name in the case is empty, or one of");
     expect_broken(&p, ROW_CASE, unchecked, ":3: no passed check of its variant");
     expect_broken(&p, ROW_TRAIN, unchecked, ":3: no passed check of its variant");
@@ -151,7 +162,7 @@ Test(validate, damage_is_found_and_a_torn_end_is_not_an_error)
     Row r = sample_row(ROW_CASE);
     small_journal(&p, &r, 1);
     FILE *f = fopen(p.journal, "a");
-    fputs("{\"schema\":1,\"ki", f);
+    fputs("{\"schema\":2,\"ki", f);
     fclose(f);
     expect_verdict(&p, ST_OK, "a torn row at the end is not counted");
     f = fopen(p.journal, "a");
@@ -167,7 +178,7 @@ Test(validate, damage_is_found_and_a_torn_end_is_not_an_error)
         fputs("{\"schema\":7}\n", f);
     fclose(f);
     cr_expect_eq(report_validate(p.journal, stderr, &good), ST_USAGE);
-    cr_expect(strstr(status_reason(), ":4: schema 7; this program reads schema 1") != NULL, "%s",
+    cr_expect(strstr(status_reason(), ":4: schema 7; this program reads schema 2") != NULL, "%s",
               status_reason());
     cr_expect_eq(truncate(p.journal, 0), 0);
     expect_verdict(&p, ST_USAGE, "there are no rows");
