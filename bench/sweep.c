@@ -157,7 +157,7 @@ static Status add_variant(Cases *l, const Sweep *s, const Group *g, const Varian
 {
     Case c = base_case(s, v);
     bool naive = (v->mixer->caps & CAP_NAIVE) != 0 || g->asked;
-    for (int level = 0; level < LEVELS; level++)
+    for (int level = 0; level < LEVEL_KERNEL; level++)
         for (int pass = 0; pass < PASSES; pass++)
             for (int impl = 0; impl < IMPLS; impl++)
                 for (int i = 0; i < g->n.n; i++) {

@@ -343,7 +343,7 @@ Status table_points(FILE *f, const Rows *rows)
                "scratch, process | of the roof |\n"
                "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|\n");
     Status st = ST_OK;
-    for (Level level = 0; level < LEVELS; level++)
+    for (Level level = 0; level < LEVEL_KERNEL; level++)
         for (Pass pass = 0; st == ST_OK && pass < PASSES; pass++)
             st = points_of(f, rows, level, pass);
     fprintf(f, "\n</details>\n\n");
