@@ -8,6 +8,7 @@
 
 /* Each returns an exit code: 0 fine, 1 bad rows or an invalid file, 2 a bad command line or broken
  * surroundings. train_main and eval_main are in train.h, worker_main in worker.h. */
+int apply_main(int argc, char **argv);
 int bench_main(int argc, char **argv);
 int list_main(int argc, char **argv);
 int report_main(int argc, char **argv);

@@ -18,6 +18,7 @@ static const struct {
     {"bench", bench_main, "sweep variants over context lengths: time and memory"},
     {"train", train_main, "train a byte-level language model, report bits per byte"},
     {"eval", eval_main, "examine a checkpoint, in windows or over one long stream"},
+    {"apply", apply_main, "run one layer on tensors from files, for comparison with others"},
     {"list", list_main, "the variants with their papers, abilities and options"},
     {"report", report_main, "RESULTS.md and plots from a journal"},
     {"validate", validate_main, "check a journal against its schema"},
@@ -56,7 +57,8 @@ static int unknown(const char *word)
  * libgomp reads before main. Should that fail, they are only slower on a busy machine. */
 static void with_calm_threads(const char *command, char **argv)
 {
-    bool computes = strcmp(command, "train") == 0 || strcmp(command, "eval") == 0;
+    bool computes = strcmp(command, "train") == 0 || strcmp(command, "eval") == 0 ||
+                    strcmp(command, "apply") == 0;
     if (!computes || getenv("GOMP_SPINCOUNT") != NULL || getenv("OMP_WAIT_POLICY") != NULL)
         return;
     setenv("GOMP_SPINCOUNT", "1000", 1);

@@ -153,6 +153,30 @@ Test(cli, numbers)
     expect_all_bad(bad, COUNT(bad));
 }
 
+Test(cli, apply)
+{
+    static const Bad bad[] = {
+        {"apply", "which variant", "longmix list"},
+        {"apply gua --init @/w", "'gua'", "did you mean 'gau'"},
+        {"apply gau", "which input", "--input FILE"},
+        {"apply gau --input @/x", "which weights", "--init FILE"},
+        {"apply gau --input @/x --weights @/w", "--out FILE", "--expect FILE"},
+        {"apply gau --init @/w --out @/y", "--out", "--input FILE"},
+        {"apply gau --init @/w --level head", "'head'", "mixer, block, layer"},
+        {"apply gau --init @/w --level mixer --blocks 2", "--blocks 2", "one block"},
+        {"apply gau --init @/w --heads 3", "--heads 3", "256"},
+        {"apply gau --init @/w --blocks 0", "'0'", "1 to 1024"},
+        {"apply gau --init @/w --tolerance 2", "'2'", "0 to 1"},
+        {"apply gau --init @/w --set norm_kind=4", "norm_kind=4", "0 to 3"},
+        {"apply gau --init @/w --set nope=4", "'nope'", "residual"},
+        {"apply gau --init @/w --backend gpu", "'gpu'", "cpu, ref, cuda"},
+        {"apply gau vanilla --init @/w", "'vanilla'", "one variant"},
+        {"apply gau --weights @/none --input @/none --out @/y", "/none", NULL},
+        {"apply gau --width 8 --init @/none/w", "/none/w", NULL},
+    };
+    expect_all_bad(bad, COUNT(bad));
+}
+
 Test(cli, surroundings)
 {
     static const Bad bad[] = {
@@ -239,9 +263,9 @@ Test(cli, another_schema_is_named)
 Test(cli, help_and_list)
 {
     Place p = place_new();
-    static const char *const commands[] = {"--help",        "bench --help",    "list --help",
-                                           "report --help", "validate --help", "version",
-                                           "--version",     "train --help",    "eval --help"};
+    static const char *const commands[] = {
+        "--help",  "bench --help", "list --help",  "report --help", "validate --help",
+        "version", "--version",    "train --help", "eval --help",   "apply --help"};
     for (int i = 0; i < COUNT(commands); i++) {
         Ended e = run_in(&p, commands[i]);
         cr_expect_eq(e.code, 0, "'%s': %d", commands[i], e.code);
