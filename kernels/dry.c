@@ -44,6 +44,11 @@ static Status affine(Dev *d, const Affine *a)
     (void)d, (void)a;
     return ST_OK;
 }
+static Status conv(Dev *d, const Conv *a)
+{
+    (void)d, (void)a;
+    return ST_OK;
+}
 static Status rope(Dev *d, const Rope *a)
 {
     (void)d, (void)a;
@@ -108,6 +113,8 @@ static const Kernels kernels_dry = {
     .gate_bwd = gate,
     .affine_fwd = affine,
     .affine_bwd = affine,
+    .conv_fwd = conv,
+    .conv_bwd = conv,
     .rope = rope,
     .embed_fwd = embed,
     .embed_bwd = embed,

@@ -116,6 +116,21 @@ typedef struct Affine {
     void *dx, *dgain, *dbias;
 } Affine;
 
+/* Causal convolution over positions, one filter a column (depthwise), row 0 of w for the present:
+ *   y[b,t,c] = bias[c] + sum_{k < taps} w[k,c] x[b,t-k,c]
+ * x, y (B,T,W) dense, w (taps,W), bias (W) or NULL, taps <= CONV_TAPS_MAX. Rows before position 0
+ * are zeros, or with state come from halo (B,taps-1,W), the oldest first, which is then replaced by
+ * the last taps-1 rows of [halo, x]: so segments equal one pass. bwd: without halo. */
+enum { CONV_TAPS_MAX = 32 };
+typedef struct Conv {
+    int64_t batch, len;
+    int width, taps;
+    const void *x, *w, *bias;
+    void *y, *halo;
+    const void *dy;
+    void *dx, *dw, *dbias;
+} Conv;
+
 /* Rotary positions: pairs of the first `rot` of d columns of every head turn by
  * t * base^(-2 i / rot), t = pos + row mod len. half: pair i is (i, i + rot/2); else (2i, 2i + 1).
  * inverse turns back (the backward pass). y = turned x, or y += it when `add`. x, y (B*T, H, d). */
@@ -184,6 +199,8 @@ struct Kernels {
     Status (*gate_bwd)(Dev *d, const Gate *a);
     Status (*affine_fwd)(Dev *d, const Affine *a);
     Status (*affine_bwd)(Dev *d, const Affine *a);
+    Status (*conv_fwd)(Dev *d, const Conv *a);
+    Status (*conv_bwd)(Dev *d, const Conv *a);
     Status (*rope)(Dev *d, const Rope *a);
     Status (*embed_fwd)(Dev *d, const Embed *a);
     Status (*embed_bwd)(Dev *d, const Embed *a);

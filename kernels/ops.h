@@ -24,6 +24,11 @@ Tensor *op_affine(Tape *t, Tensor *x, Tensor *gain, Tensor *bias);
 /* Normalises the last dimension; see Norm in kernels.h. NORM_NONE returns x. */
 Tensor *op_norm(Tape *t, NormKind kind, double eps, Tensor *x, Tensor *gain, Tensor *bias);
 
+/* Causal convolution by columns: x (B,T,W), w (taps,W), bias (W) or NULL -> (B,T,W); see Conv in
+ * kernels.h. halo (B,taps-1,W): the rows before, updated in place (then without gradients); NULL:
+ * zeros. */
+Tensor *op_conv(Tape *t, Tensor *x, Tensor *w, Tensor *bias, Tensor *halo);
+
 /* Rotary positions on x (B,T,H*d). Row t of every sequence is position pos + t. */
 typedef struct RopeOpt {
     int64_t pos;

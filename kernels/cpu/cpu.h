@@ -33,6 +33,8 @@ Status CPU(gate_fwd)(Dev *d, const Gate *a);
 Status CPU(gate_bwd)(Dev *d, const Gate *a);
 Status CPU(affine_fwd)(Dev *d, const Affine *a);
 Status CPU(affine_bwd)(Dev *d, const Affine *a);
+Status CPU(conv_fwd)(Dev *d, const Conv *a);
+Status CPU(conv_bwd)(Dev *d, const Conv *a);
 Status CPU(rope)(Dev *d, const Rope *a);
 Status CPU(embed_fwd)(Dev *d, const Embed *a);
 Status CPU(embed_bwd)(Dev *d, const Embed *a);

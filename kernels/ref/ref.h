@@ -61,6 +61,8 @@ Status ref_gate_fwd(Dev *d, const Gate *a);
 Status ref_gate_bwd(Dev *d, const Gate *a);
 Status ref_affine_fwd(Dev *d, const Affine *a);
 Status ref_affine_bwd(Dev *d, const Affine *a);
+Status ref_conv_fwd(Dev *d, const Conv *a);
+Status ref_conv_bwd(Dev *d, const Conv *a);
 Status ref_rope(Dev *d, const Rope *a);
 Status ref_embed_fwd(Dev *d, const Embed *a);
 Status ref_embed_bwd(Dev *d, const Embed *a);
