@@ -32,7 +32,8 @@ static bool has_key(const char *set, const char *key)
 
 static void shrink(const Variant *v, char *set, size_t size)
 {
-    for (const Option *o = v->mixer->options; o != NULL && o->name != NULL; o++)
+    const Option *o;
+    for (int at = 0; (o = variant_option_at(v, at)) != NULL; at++)
         for (int i = 0; i < COUNT(small); i++) {
             size_t used = strlen(set);
             if (strcmp(o->name, small[i].name) == 0 && !has_key(set, o->name))
@@ -85,7 +86,7 @@ static Status spec_of(const Case *c, bool carried, ModelSpec *spec)
                          .training = !carried,
                          .naive = c->impl == IMPL_NAIVE,
                          .seed = c->seed};
-    if (spec->ctx.naive && !(v->mixer->caps & CAP_NAIVE))
+    if (spec->ctx.naive && !(variant_caps(v) & CAP_NAIVE))
         return FAIL(ST_UNSUPPORTED, "%s has no naive implementation", c->variant);
     return mix_options(v, c->set, &spec->ctx);
 }
@@ -266,7 +267,7 @@ static Status check_pieces(Side *a, Side *b, double *x, double *y, double *error
 
 static Status check_carried(Side *a, Side *b, const Case *c, double *error)
 {
-    unsigned caps = b->m.spec.variant->mixer->caps;
+    unsigned caps = variant_caps(b->m.spec.variant);
     if (!c->causal || !(caps & CAP_STATEFUL) || (caps & CAP_OWN_DECODE))
         return ST_OK;
     TRY(side_init(a, c->backend, c, true));

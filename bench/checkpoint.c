@@ -217,7 +217,7 @@ static Status in_file(const Checkpoint *c, Status st)
 static Status check_size(const Checkpoint *c)
 {
     const ModelSpec *m = &c->spec.model;
-    int64_t n = solve_count(m) + (int64_t)2 * m->vocab * m->ctx.width;
+    int64_t n = solve_count(m) + solve_ends(m);
     if ((size_t)n > c->file->data_size / sizeof(float))
         return FAIL(ST_USAGE, "%s: its settings make %lld weights, which do not fit in %zu bytes",
                     c->path, (long long)n, c->file->data_size);
@@ -238,6 +238,7 @@ static Status read_settings(Checkpoint *c)
     TRY(read_text(c, "set", s->set, sizeof s->set));
     TRY(read_text(c, "text_sha256", c->sha256, sizeof c->sha256));
     s->model.ctx.cap = s->model.ctx.q_len;
+    s->model.ctx.vocab = s->model.vocab;
     c->has_moments = st_find(c->file, "optim.m.embed") != NULL;
     TRY(in_file(c, mix_options(v, s->set, &s->model.ctx)));
     TRY(in_file(c, mix_accepts(v, &s->model.ctx)));

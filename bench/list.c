@@ -58,12 +58,10 @@ static error_t parse(int key, char *value, struct argp_state *state)
 }
 
 /* Values that differ from the mixer's defaults in this recipe, over those. */
-static Status defaults_of(const Variant *v, double opt[])
+static Status defaults_of(const Variant *v, MixCtx *c)
 {
-    MixCtx c = {.width = 256, .heads = 4};
-    TRY(mix_options(v, NULL, &c));
-    memcpy(opt, c.opt, sizeof c.opt);
-    return ST_OK;
+    *c = (MixCtx){.width = 256, .heads = 4};
+    return mix_options(v, NULL, c);
 }
 
 /* ---- the table ---- */
@@ -77,16 +75,15 @@ static void print_caps(unsigned caps)
 
 static Status print_variant(const Variant *v)
 {
-    double opt[MIX_MAX_OPTIONS];
-    TRY(defaults_of(v, opt));
+    MixCtx c;
+    const Option *o;
+    TRY(defaults_of(v, &c));
     printf("%s\n    %s\n    %s\n    time %s, decode state %s\n    ", v->name, v->title, v->paper,
            v->time, v->state);
-    print_caps(v->mixer->caps);
-    for (int i = 0; v->mixer->options != NULL && v->mixer->options[i].name != NULL; i++) {
-        const Option *o = &v->mixer->options[i];
-        printf("    --set %s=%.6g   %.6g to %.6g%s: %s\n", o->name, opt[i], o->lo, o->hi,
-               o->whole ? ", whole" : "", o->help);
-    }
+    print_caps(variant_caps(v));
+    for (int i = 0; (o = variant_option_at(v, i)) != NULL; i++)
+        printf("    --set %s=%.6g   %.6g to %.6g%s: %s\n", o->name, *variant_option_value(v, &c, i),
+               o->lo, o->hi, o->whole ? ", whole" : "", o->help);
     putchar('\n');
     return ST_OK;
 }
@@ -103,29 +100,29 @@ static Status print_table(void)
 }
 
 /* ---- JSON ---- */
-static json_t *options_json(const Variant *v, const double opt[])
+static json_t *options_json(const Variant *v, MixCtx *c)
 {
     json_t *list = json_array();
-    for (int i = 0; v->mixer->options != NULL && v->mixer->options[i].name != NULL; i++) {
-        const Option *o = &v->mixer->options[i];
-        json_array_append_new(list, json_pack("{s:s, s:f, s:f, s:f, s:b, s:s}", "name", o->name,
-                                              "default", opt[i], "min", o->lo, "max", o->hi,
-                                              "whole", o->whole, "help", o->help));
-    }
+    const Option *o;
+    for (int i = 0; (o = variant_option_at(v, i)) != NULL; i++)
+        json_array_append_new(list,
+                              json_pack("{s:s, s:f, s:f, s:f, s:b, s:s}", "name", o->name,
+                                        "default", *variant_option_value(v, c, i), "min", o->lo,
+                                        "max", o->hi, "whole", o->whole, "help", o->help));
     return list;
 }
 
-static json_t *variant_json(const Variant *v, const double opt[])
+static json_t *variant_json(const Variant *v, MixCtx *c)
 {
     json_t *caps = json_array();
     for (int i = 0; i < N_CAPS; i++)
-        if ((v->mixer->caps >> i & 1u) != 0)
+        if ((variant_caps(v) >> i & 1u) != 0)
             json_array_append_new(caps, json_string(cap_names[i]));
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:o, s:o}", "name", v->name, "title",
-                     v->title, "paper", v->paper, "time", v->time, "state", v->state, "mixer",
-                     v->mixer->name, "channel", v->channel != NULL ? v->channel->name : "none",
-                     "blocks_per_layer", v->blocks_per_layer, "caps", caps, "options",
-                     options_json(v, opt));
+    return json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:o, s:o}", "name", v->name, "title",
+        v->title, "paper", v->paper, "time", v->time, "state", v->state, "mixer", v->mixer->name,
+        "channel", v->channel != NULL ? v->channel->name : "none", "loss", variant_loss(v)->name,
+        "blocks_per_layer", v->blocks_per_layer, "caps", caps, "options", options_json(v, c));
 }
 
 static Status print_json(void)
@@ -133,9 +130,9 @@ static Status print_json(void)
     json_t *list = json_array();
     Status st = ST_OK;
     for (int i = 0; variant_table[i] != NULL && st == ST_OK; i++) {
-        double opt[MIX_MAX_OPTIONS];
-        st = defaults_of(variant_table[i], opt);
-        if (st == ST_OK && json_array_append_new(list, variant_json(variant_table[i], opt)) != 0)
+        MixCtx c;
+        st = defaults_of(variant_table[i], &c);
+        if (st == ST_OK && json_array_append_new(list, variant_json(variant_table[i], &c)) != 0)
             st = FAIL(ST_OOM, "no memory for the list");
     }
     if (st == ST_OK && json_dumpf(list, stdout, JSON_INDENT(2)) != 0)

@@ -19,7 +19,8 @@ static bool has_last_norm(const ModelSpec *s)
 /* What the final norm and the two ends of a language model add to the blocks' parameters. */
 int model_end_slots(const ModelSpec *s, BlockSlot out[MODEL_ENDS])
 {
-    Slot norm[NORM_SLOTS];
+    const LossLayer *loss = variant_loss(s->variant);
+    Slot norm[NORM_SLOTS], head[MIX_MAX_PARAMS];
     int n = 0;
     if (s->vocab == 0)
         return 0;
@@ -32,7 +33,13 @@ int model_end_slots(const ModelSpec *s, BlockSlot out[MODEL_ENDS])
         out[n++] = (BlockSlot){"norm.gain", norm[0]};
         out[n++] = (BlockSlot){"norm.bias", norm[1]};
     }
-    out[n++] = (BlockSlot){"head", slot_matrix("head", width, s->vocab)};
+    MixCtx c = s->ctx;
+    c.vocab = s->vocab;
+    loss->params(head, &c);
+    for (int i = 0; i < loss->n_params; i++, n++) {
+        out[n].slot = head[i];
+        snprintf(out[n].name, sizeof out[n].name, "%s", head[i].name);
+    }
     return n;
 }
 
@@ -74,7 +81,7 @@ static Status build_block(Model *m, int index, const BlockSlot slot[], int n)
     char prefix[24];
     Block *b = &m->block[index];
     snprintf(prefix, sizeof prefix, "block%d.", index);
-    *b = (Block){.v = m->spec.variant, .ctx = &m->ctx};
+    *b = (Block){.v = m->spec.variant, .ctx = &m->ctx, .layer = index};
     for (int i = 0; i < n; i++) {
         TRY(add_param(m, prefix, &slot[i]));
         b->w[i] = slot[i].slot.absent ? NULL : &m->param[m->n_params - 1].t;
@@ -84,7 +91,7 @@ static Status build_block(Model *m, int index, const BlockSlot slot[], int n)
 
 static Status build_state(Model *m)
 {
-    BlockSlot slot[MIX_MAX_STATE];
+    BlockSlot slot[BLOCK_MAX_STATE];
     int n = block_state(m->spec.variant, &m->spec.ctx, slot);
     if (n == 0)
         return FAIL(ST_UNSUPPORTED, "%s cannot continue from carried state", m->spec.variant->name);
@@ -119,11 +126,13 @@ static Status build(Model *m)
 
 Status model_init(Model *m, Dev *d, const ModelSpec *spec)
 {
-    *m = (Model){.spec = *spec, .ctx = spec->ctx, .dev = d};
+    *m = (Model){.spec = *spec, .dev = d};
     m->n_blocks = spec->blocks > 0 ? spec->blocks : spec->layers * spec->variant->blocks_per_layer;
     CHECK(m->n_blocks > 0);
-    m->ctx.carried = m->spec.ctx.carried = spec->state;
-    TRY(mix_accepts(spec->variant, &spec->ctx));
+    m->spec.ctx.carried = spec->state;
+    m->spec.ctx.vocab = spec->vocab;
+    m->ctx = m->spec.ctx;
+    TRY(mix_accepts(spec->variant, &m->ctx));
     return build(m);
 }
 
@@ -139,8 +148,10 @@ void model_free(Model *m)
     }
     for (int i = 0; i < m->n_state; i++)
         tensor_free(m->dev, &m->state[i]);
-    for (int i = 0; m->block != NULL && i < m->n_blocks; i++)
+    for (int i = 0; m->block != NULL && i < m->n_blocks; i++) {
         choices_free(m->dev, &m->block[i].choices);
+        choices_free(m->dev, &m->block[i].ffn_choices);
+    }
     tensor_free(m->dev, &m->grad_norm);
     free(m->param);
     free(m->state);
@@ -149,16 +160,16 @@ void model_free(Model *m)
 }
 
 /* ---- asking ---- */
-static bool is_end(const ModelParam *p)
+bool model_is_end(const char *name)
 {
-    return strcmp(p->name, "embed") == 0 || strcmp(p->name, "head") == 0;
+    return strcmp(name, "embed") == 0 || strncmp(name, "head", strlen("head")) == 0;
 }
 
 int64_t model_n_params(const Model *m, bool embed)
 {
     int64_t n = 0;
     for (int i = 0; i < m->n_params; i++)
-        if (is_end(&m->param[i]) == embed)
+        if (model_is_end(m->param[i].name) == embed)
             n += tensor_size(&m->param[i].t);
     return n;
 }
@@ -169,6 +180,13 @@ static Tensor *param_named(const Model *m, const char *name)
         if (strcmp(m->param[i].name, name) == 0)
             return &m->param[i].t;
     return NULL;
+}
+
+static void loss_params(Model *m, Tensor *out[])
+{
+    for (int i = 0; i < m->n_params; i++)
+        if (strncmp(m->param[i].name, "head", strlen("head")) == 0)
+            *out++ = &m->param[i].t;
 }
 
 /* ---- running ---- */
@@ -194,7 +212,9 @@ Tensor *model_logits(Model *m, Tensor *ids)
     if (gain != NULL)
         x = op_norm(t, (NormKind)recipe[RECIPE_NORM], recipe[RECIPE_NORM_EPS], x, gain,
                     param_named(m, "norm.bias"));
-    Tensor *logits = op_linear(t, x, param_named(m, "head"), NULL); /* (B,T,V) */
+    Tensor *head[MIX_MAX_PARAMS], *logits;
+    loss_params(m, head);
+    logits = variant_loss(m->spec.variant)->logits(t, head, &m->ctx, x); /* (B,T,V) */
     tape_release(t, mark, &logits, 1);
     return logits;
 }

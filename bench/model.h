@@ -18,12 +18,14 @@ typedef struct ModelSpec {
     uint64_t seed; /* of the initial weights */
 } ModelSpec;
 
-/* Embedding, last norm and head: their slots, none without a vocabulary. */
-enum { MODEL_ENDS = 4 };
+/* Embedding, last norm and loss layer: their slots, none without a vocabulary. */
+enum { MODEL_ENDS = 3 + MIX_MAX_PARAMS };
 int model_end_slots(const ModelSpec *s, BlockSlot out[MODEL_ENDS]);
 
+bool model_is_end(const char *name); /* of a parameter of embedding or loss layer */
+
 typedef struct ModelParam {
-    char name[PARAM_NAME]; /* "embed", "block0.mixer.w_q", ..., "norm.gain", "head" */
+    char name[PARAM_NAME]; /* "embed", "block0.mixer.w_q", ..., "norm.gain", "head" ... */
     Tensor t, m, v;        /* value (with its gradient), AdamW moments (empty until needed) */
     bool decay;
 } ModelParam;

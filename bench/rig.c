@@ -49,6 +49,7 @@ static Status spec_of(const Case *c, ModelSpec *s)
                       .causal = c->causal,
                       .training = needs_grads(c),
                       .naive = c->impl == IMPL_NAIVE,
+                      .vocab = s->vocab,
                       .seed = c->seed};
     return mix_options(v, c->set, &s->ctx);
 }
@@ -57,7 +58,7 @@ Status rig_accepts(const Case *c)
 {
     ModelSpec s;
     TRY(spec_of(c, &s));
-    unsigned caps = s.variant->mixer->caps;
+    unsigned caps = variant_caps(s.variant);
     if (carries_state(c) && !(caps & CAP_STATEFUL))
         return FAIL(ST_UNSUPPORTED, "%s cannot continue from carried state", c->variant);
     if (carries_state(c) && !c->causal)

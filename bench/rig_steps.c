@@ -10,7 +10,7 @@
 /* ---- the forward pass of each level ---- */
 MixIn rig_mix_in(const Rig *r)
 {
-    return (MixIn){r->m.block[0].w + NORM_SLOTS, NULL, &r->m.ctx};
+    return (MixIn){r->m.block[0].w + NORM_SLOTS, NULL, &r->m.ctx, 0};
 }
 
 static Tensor *mix_alone(Rig *r, Input *in)
@@ -51,6 +51,7 @@ static Tensor *fresh_forward(Rig *r, bool grad, Input *in)
 {
     tape_reset(r->m.tape);
     tape_grad(r->m.tape, grad);
+    r->m.ctx.step = r->step;
     return forward(r, in);
 }
 
@@ -101,7 +102,7 @@ static Status run_bwd(Rig *r, int steps, double *seconds)
 int rig_walk(const Rig *r)
 {
     bool walks =
-        r->c.pass == PASS_DECODE && (r->m.spec.variant->mixer->caps & CAP_LINEAR_STATE) != 0;
+        r->c.pass == PASS_DECODE && (variant_caps(r->m.spec.variant) & CAP_LINEAR_STATE) != 0;
     return walks ? (int)min64(RIG_WALK, r->c.n) : 1;
 }
 

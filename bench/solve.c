@@ -3,16 +3,27 @@
 
 #include <math.h>
 
+int64_t solve_ends(const ModelSpec *s)
+{
+    BlockSlot slot[MODEL_ENDS];
+    int64_t sum = 0;
+    for (int i = 0, n = model_end_slots(s, slot); i < n; i++)
+        if (model_is_end(slot[i].name))
+            sum += slot_size(&slot[i].slot);
+    return sum;
+}
+
 int64_t solve_count(const ModelSpec *s)
 {
-    BlockSlot slot[BLOCK_MAX_PARAMS];
+    BlockSlot slot[BLOCK_MAX_PARAMS + MODEL_ENDS];
     int n = block_params(s->variant, &s->ctx, slot);
     int64_t block = 0, end = 0;
     for (int i = 0; i < n; i++)
         block += slot_size(&slot[i].slot);
     n = model_end_slots(s, slot);
-    for (int i = 1; i + 1 < n; i++) /* between embedding and head */
-        end += slot_size(&slot[i].slot);
+    for (int i = 0; i < n; i++)
+        if (!model_is_end(slot[i].name))
+            end += slot_size(&slot[i].slot);
     return block * s->layers * s->variant->blocks_per_layer + end;
 }
 
@@ -35,17 +46,28 @@ static double oddness(const ModelSpec *s, int ffn_default, int64_t params)
     return fabs(aspect) + 4 * fabs(stretch) + 20 * missing;
 }
 
-/* The largest channel width (a multiple of 8) with which the model still fits; 0: none. Counts are
- * linear in it, so two of them tell. */
+/* Of what the channel width has to be a multiple: 8, and what the channel mixer wants. */
+static int ffn_multiple(const ModelSpec *s)
+{
+    const ChannelMixer *f = s->variant->channel;
+    int want = f != NULL && f->ffn_multiple != NULL ? f->ffn_multiple(&s->ctx) : 1, m = want;
+    while (m % 8 != 0)
+        m += want;
+    return m;
+}
+
+/* The largest channel width with which the model still fits; 0: none. Counts are linear in it, so
+ * two of them tell. */
 static int largest_ffn(ModelSpec s, int64_t params)
 {
-    s.ctx.ffn = 8;
-    int64_t at8 = solve_count(&s);
-    s.ctx.ffn = 16;
-    int64_t per8 = solve_count(&s) - at8;
-    if (per8 == 0) /* no channel width to choose */
-        return at8 <= params ? 8 : 0;
-    return at8 <= params ? (int)(8 * (1 + (params - at8) / per8)) : 0;
+    int m = ffn_multiple(&s);
+    s.ctx.ffn = m;
+    int64_t one = solve_count(&s);
+    s.ctx.ffn = 2 * m;
+    int64_t more = solve_count(&s) - one;
+    if (more == 0) /* no channel width to choose */
+        return one <= params ? m : 0;
+    return one <= params ? (int)(m * (1 + (params - one) / more)) : 0;
 }
 
 Status solve_size(ModelSpec *s, const char *set, int64_t params)

@@ -9,6 +9,8 @@
 
 /* Parameters of such a model without embedding and head, from the declarations alone. */
 int64_t solve_count(const ModelSpec *s);
+/* Of embedding and loss layer (s->ctx.vocab). */
+int64_t solve_ends(const ModelSpec *s);
 
 /* Heads of about 32 columns, an even number each, that divide the width; 1 where no more do. */
 int solve_heads(int width);

@@ -156,7 +156,7 @@ static Case settled(const Sweep *s, const Group *g, Case c)
 static Status add_variant(Cases *l, const Sweep *s, const Group *g, const Variant *v)
 {
     Case c = base_case(s, v);
-    bool naive = (v->mixer->caps & CAP_NAIVE) != 0 || g->asked;
+    bool naive = (variant_caps(v) & CAP_NAIVE) != 0 || g->asked;
     for (int level = 0; level < LEVEL_KERNEL; level++)
         for (int pass = 0; pass < PASSES; pass++)
             for (int impl = 0; impl < IMPLS; impl++)

@@ -37,7 +37,8 @@ double train_lr(const TrainSpec *s, int64_t step)
 Status trainer_init(Trainer *t, Dev *d, const TrainSpec *spec, const Text *text)
 {
     *t = (Trainer){.spec = *spec, .text = text};
-    t->spec.model.seed = spec->seed;
+    t->spec.model.seed = t->spec.model.ctx.seed = spec->seed;
+    t->spec.model.ctx.vocab = spec->model.vocab;
     const MixCtx *c = &spec->model.ctx;
     const int64_t dim[] = {c->batch, c->q_len};
     for (int i = 0; i < N_TEXT_SPLITS && text != NULL && spec->model.grads;
@@ -92,6 +93,8 @@ Status trainer_step(Trainer *t, double *loss, double *norm)
     const MixCtx *c = &s->model.ctx;
     TextShape shape = {TEXT_TRAIN, (int)c->batch, (int)c->q_len};
     t->model.ctx = *c;
+    t->model.ctx.training = true;
+    t->model.ctx.step = t->step;
     TRY(text_sample(t->text, shape, s->seed, (uint64_t)t->step, t->host_ids, t->host_targets));
     TRY(upload(t));
     TRY(model_zero_grads(&t->model));

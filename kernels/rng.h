@@ -12,7 +12,13 @@ extern "C" {
 #endif
 
 /* Independent streams; add a number for a layer, a step, a parameter. */
-enum { RNG_WEIGHTS = 1 << 24, RNG_INPUT = 2 << 24, RNG_GRAD = 3 << 24, RNG_STATE = 4 << 24 };
+enum {
+    RNG_WEIGHTS = 1 << 24,
+    RNG_INPUT = 2 << 24,
+    RNG_GRAD = 3 << 24,
+    RNG_STATE = 4 << 24,
+    RNG_DRAW = 5 << 24
+};
 
 uint32_t rng_bits(uint64_t seed, uint32_t stream, uint64_t offset);
 double rng_uniform(uint64_t seed, uint32_t stream, uint64_t offset); /* in (0, 1) */

@@ -32,7 +32,7 @@ double over_table(const Setting *base, const Option *o, SettingFn *fn)
                         .causal = s.causal};
             size_t at = strlen(s.set);
             snprintf(s.set + at, sizeof s.set - at, "%s=%g ", o[i].name, value);
-            CHECK(mix_options(s.v, s.set, &c) == ST_OK);
+            CHECK(setting_options(&s, &c) == ST_OK);
             if (mix_accepts(s.v, &c) == ST_OK)
                 most = fmax(most, fn(&s));
         }
@@ -41,7 +41,9 @@ double over_table(const Setting *base, const Option *o, SettingFn *fn)
 
 double over_options(const Setting *base, SettingFn *fn)
 {
-    return fmax(fn(base), over_table(base, base->v->mixer->options, fn));
+    const ChannelMixer *f = base->v->channel;
+    double most = fmax(fn(base), over_table(base, base->v->mixer->options, fn));
+    return f != NULL ? fmax(most, over_table(base, f->options, fn)) : most;
 }
 
 double both_ways(const Variant *v, const char *backend, SettingFn *fn)
@@ -50,8 +52,22 @@ double both_ways(const Variant *v, const char *backend, SettingFn *fn)
     for (int causal = 0; causal < 2; causal++) {
         Setting s = setting_small(v, backend);
         s.causal = causal != 0;
-        if (v->mixer->caps & (causal ? CAP_CAUSAL : CAP_BIDIRECTIONAL))
+        if (variant_caps(v) & (causal ? CAP_CAUSAL : CAP_BIDIRECTIONAL))
             most = fmax(most, fn(&s));
+    }
+    return most;
+}
+
+double all_ways(const Variant *v, const char *backend, SettingFn *fn)
+{
+    static const char *const draws[] = {"quant_prob=0", "quant_prob=1"};
+    double most = both_ways(v, backend, fn);
+    for (int i = 0; variant_caps(v) & CAP_DRAWS && i < COUNT(draws); i++) {
+        Setting s = setting_small(v, backend);
+        known_options(v, draws[i], s.draws, sizeof s.draws);
+        s.training = true;
+        s.causal = (variant_caps(v) & CAP_CAUSAL) != 0;
+        most = fmax(most, fn(&s));
     }
     return most;
 }

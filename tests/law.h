@@ -19,6 +19,8 @@ typedef double SettingFn(const Setting *s);
 double over_table(const Setting *base, const Option *options, SettingFn *fn);
 double over_options(const Setting *base, SettingFn *fn);
 double both_ways(const Variant *v, const char *backend, SettingFn *fn);
+/* The same, and in training too where that differs: with what is drawn one way and the other. */
+double all_ways(const Variant *v, const char *backend, SettingFn *fn);
 
 /* Outputs and all gradients of two settings of equal sizes. */
 double compare(const Setting *a, const Setting *b);

@@ -31,7 +31,7 @@ static double cost_at(const Setting *base)
 }
 double law_cost(const Variant *v)
 {
-    return both_ways(v, "ref", cost_at);
+    return all_ways(v, "ref", cost_at);
 }
 
 /* The formula at every step of a decode, too. */
@@ -94,5 +94,5 @@ static double memory_at(const Setting *s)
 }
 double law_memory(const Variant *v)
 {
-    return both_ways(v, "cpu", memory_at);
+    return all_ways(v, "cpu", memory_at);
 }

@@ -14,8 +14,9 @@ static Status try_step(Dev *d, const Setting *s)
                 .width = s->width,
                 .heads = s->heads,
                 .ffn = s->ffn,
-                .causal = s->causal};
-    CHECK(mix_options(s->v, s->set, &c) == ST_OK);
+                .causal = s->causal,
+                .training = s->training};
+    CHECK(setting_options(s, &c) == ST_OK);
     Status st =
         model_init(&m, d, &(ModelSpec){.variant = s->v, .blocks = 1, .ctx = c, .grads = true});
     if (st == ST_OK)
@@ -50,5 +51,5 @@ static double failing_at(const Setting *s)
 }
 double law_failing(const Variant *v)
 {
-    return both_ways(v, "cpu", failing_at);
+    return all_ways(v, "cpu", failing_at);
 }

@@ -43,7 +43,7 @@ static double matrix_at(const Setting *s)
     double most = 0;
     stand_open(&r, s);
     const Mixer *m = s->v->mixer;
-    MixIn in = {r.m.block[0].w + NORM_SLOTS, NULL, &r.m.ctx};
+    MixIn in = {r.m.block[0].w + NORM_SLOTS, NULL, &r.m.ctx, 0};
     m->project(r.m.tape, &in, &r.x, &parts);
     if (m->choose != NULL)
         m->choose(r.m.tape, &in, &parts);

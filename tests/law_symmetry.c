@@ -87,7 +87,7 @@ static double threads_at(const Setting *base)
     s.width = 64;
     s.ffn = 96;
     s.n_norm = 40;
-    known_options(s.v, "s=32 c=32", s.set, sizeof s.set);
+    known_options(s.v, "s=32 c=32 block=8 rank=8 modules=8", s.set, sizeof s.set);
     stand_open(&r, &s);
     int64_t n = stand_size(&r), n_w = stand_n_params(&r), all = 2 * n + n_w;
     double *dy = numbers(n, 1, 9), *first = room(all), *other = room(all), most = 0;
@@ -108,5 +108,5 @@ static double threads_at(const Setting *base)
 }
 double law_threads(const Variant *v)
 {
-    return both_ways(v, "cpu", threads_at);
+    return all_ways(v, "cpu", threads_at);
 }

@@ -58,7 +58,7 @@ double law_segments_long(const Variant *v)
     s.width = 32;
     s.ffn = 48;
     s.n_norm = 100;
-    known_options(s.v, "s=16 c=64", s.set, sizeof s.set);
+    known_options(s.v, "s=16 c=64 block=8 rank=5 modules=8", s.set, sizeof s.set);
     Stand whole, parts;
     stand_open(&whole, &s);
     s.state = true;
@@ -87,6 +87,7 @@ static double causal_at(const Setting *base)
     int64_t n = stand_size(&r), w = s.width;
     double *x = numbers(n, 1, 1), *y = room(n), *z = room(n);
     stand_forward(&r, y);
+    stand_freeze(&r, true);
     for (int64_t t = 0; t + 1 < s.len; t++) { /* change all that comes after t */
         double *x2 = numbers(n, 1, 1);
         for (int64_t b = 0; b < s.batch; b++)

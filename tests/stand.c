@@ -8,18 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char small_options[] = "s=6 c=4";
+const char small_options[] = "s=6 c=4 block=5 rank=3 modules=4";
 
 void known_options(const Variant *v, const char *wish, char *set, size_t size)
 {
     set[0] = '\0';
     while (*wish != '\0') {
         size_t len = strcspn(wish, " "), key = strcspn(wish, "="), at = strlen(set);
-        for (int i = 0; i < option_count(v->mixer->options); i++) {
-            const char *name = v->mixer->options[i].name;
-            if (strlen(name) == key && memcmp(name, wish, key) == 0)
+        const Option *o;
+        for (int i = 0; (o = variant_option_at(v, i)) != NULL; i++)
+            if (strlen(o->name) == key && memcmp(o->name, wish, key) == 0)
                 snprintf(set + at, size - at, "%.*s ", (int)len, wish);
-        }
         wish += len + strspn(wish + len, " ");
     }
 }
@@ -59,6 +58,13 @@ static void must(Status st)
     CHECK(st == ST_OK);
 }
 
+Status setting_options(const Setting *s, MixCtx *c)
+{
+    char all[sizeof s->set + sizeof s->draws];
+    snprintf(all, sizeof all, "%s %s", s->set, s->draws);
+    return mix_options(s->v, all, c);
+}
+
 static ModelSpec spec_of(const Setting *s)
 {
     MixCtx c = {.batch = s->batch,
@@ -69,8 +75,11 @@ static ModelSpec spec_of(const Setting *s)
                 .heads = s->heads,
                 .ffn = s->ffn,
                 .causal = s->causal,
-                .naive = s->naive};
-    must(mix_options(s->v, s->set, &c));
+                .naive = s->naive,
+                .training = s->training,
+                .seed = 5,
+                .step = s->step};
+    must(setting_options(s, &c));
     return (ModelSpec){.variant = s->v,
                        .blocks = s->blocks,
                        .ctx = c,
@@ -132,6 +141,12 @@ int64_t stand_size(const Stand *r)
 void stand_set_input(Stand *r, const double *x)
 {
     must(dev_write_f64(r->d, r->x.buf, 0, x, stand_size(r)));
+}
+
+void stand_freeze(Stand *r, bool frozen)
+{
+    for (int i = 0; i < r->m.n_blocks; i++)
+        block_freeze(&r->m.block[i], frozen);
 }
 
 void stand_forward(Stand *r, double *y)

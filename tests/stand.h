@@ -10,8 +10,9 @@ typedef struct Setting {
     const char *backend; /* "ref", "cpu" */
     int64_t batch, len, n_norm;
     int width, heads, ffn, blocks;
-    char set[128];
-    bool causal, naive, grads, state, recompute;
+    char set[160], draws[32]; /* options; draws: those that say what is drawn, on top */
+    bool causal, naive, grads, state, recompute, training;
+    int64_t step; /* of the training */
     const int32_t *lens;
     int64_t cap; /* 0: len */
 } Setting;
@@ -22,6 +23,8 @@ Setting setting_small(const Variant *v, const char *backend);
 extern const char small_options[];
 /* Of "k=v k=v" what the variant has an option for. */
 void known_options(const Variant *v, const char *wish, char *set, size_t size);
+
+Status setting_options(const Setting *s, MixCtx *c); /* mix_options of both */
 
 typedef struct Stand {
     Setting s;
@@ -41,6 +44,8 @@ double *numbers(int64_t n, double sd, uint32_t seed);
 int64_t stand_size(const Stand *r); /* numbers in x, and in y */
 void stand_set_input(Stand *r, const double *x);
 
+/* Replay the choices that the last pass made, or make them anew. */
+void stand_freeze(Stand *r, bool frozen);
 /* y of the whole pass; y (stand_size) is the caller's. */
 void stand_forward(Stand *r, double *y);
 /* The same by segments of these lengths with carried state (zeroed first); 0 ends the list. */

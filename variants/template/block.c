@@ -54,10 +54,19 @@ int block_params(const Variant *v, const MixCtx *c, BlockSlot out[])
 int block_state(const Variant *v, const MixCtx *c, BlockSlot out[])
 {
     Slot s[MIX_MAX_STATE];
-    if (!(v->mixer->caps & CAP_STATEFUL))
+    if (!(variant_caps(v) & CAP_STATEFUL))
         return 0;
     v->mixer->state(s, c);
-    return add_slots(out, 0, "state", s, v->mixer->n_state, c);
+    int n = add_slots(out, 0, "state", s, v->mixer->n_state, c);
+    if (v->channel == NULL || v->channel->n_state == 0)
+        return n;
+    v->channel->state(s, c);
+    return add_slots(out, n, "ffn_state", s, v->channel->n_state, c);
+}
+
+void block_freeze(Block *b, bool frozen)
+{
+    b->choices.frozen = b->ffn_choices.frozen = frozen;
 }
 
 static Tensor *normed(Tape *t, const MixCtx *c, Tensor *const w[], Tensor *x)
@@ -70,13 +79,15 @@ typedef Tensor *BranchFn(Tape *t, Block *b, Tensor *const w[], Tensor *x);
 
 static Tensor *mixer_branch(Tape *t, Block *b, Tensor *const w[], Tensor *x)
 {
-    MixIn in = {w, b->st[0] != NULL ? b->st : NULL, b->ctx};
+    MixIn in = {w, b->st[0] != NULL ? b->st : NULL, b->ctx, b->layer};
     return mixer_run(t, b->v->mixer, &in, &b->choices, x);
 }
 
 static Tensor *channel_branch(Tape *t, Block *b, Tensor *const w[], Tensor *x)
 {
-    return b->v->channel->forward(t, w, x, b->ctx);
+    Tensor *const *st = b->st[0] != NULL ? b->st + b->v->mixer->n_state : NULL;
+    MixIn in = {w, st, b->ctx, b->layer};
+    return channel_run(t, b->v->channel, &in, &b->ffn_choices, x);
 }
 
 /* Residual around a branch, with the norm where the recipe puts it; w: norm, then branch. */

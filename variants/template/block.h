@@ -8,7 +8,11 @@
 
 #include "variants/template/mixer.h"
 
-enum { BLOCK_MAX_PARAMS = MIX_MAX_PARAMS + 16, PARAM_NAME = 64 };
+enum {
+    BLOCK_MAX_PARAMS = 2 * MIX_MAX_PARAMS + 4,
+    BLOCK_MAX_STATE = 2 * MIX_MAX_STATE,
+    PARAM_NAME = 64
+};
 
 /* Names of a declared parameter or state tensor with its prefix. */
 typedef struct BlockSlot {
@@ -22,16 +26,19 @@ void norm_slots(const MixCtx *c, Slot out[NORM_SLOTS]);
 int64_t slot_size(const Slot *s); /* numbers in it; 0 if it is absent */
 
 int block_params(const Variant *v, const MixCtx *c, BlockSlot out[]); /* how many, absent or not */
-int block_state(const Variant *v, const MixCtx *c, BlockSlot out[]);  /* 0 if not STATEFUL */
+/* The mixer's, then the channel mixer's; 0 if not STATEFUL. */
+int block_state(const Variant *v, const MixCtx *c, BlockSlot out[]);
 
 /* One block with its tensors; the harness owns them. */
 typedef struct Block {
     const Variant *v;
     const MixCtx *ctx;
+    int layer;                   /* which block of the model */
     Tensor *w[BLOCK_MAX_PARAMS]; /* NULL: absent */
-    Tensor *st[MIX_MAX_STATE];   /* all NULL: no carried state */
-    Choices choices;
+    Tensor *st[BLOCK_MAX_STATE]; /* all NULL: no carried state */
+    Choices choices, ffn_choices;
 } Block;
+void block_freeze(Block *b, bool frozen); /* replay the choices made last, or make them anew */
 
 /* x (B,q_len,D) -> (B,q_len,D). The BlockFn of tape_block: ctx is the Block. */
 Tensor *block_run(Tape *t, void *block, Tensor *x);

@@ -22,9 +22,10 @@ static void gelu_params(Slot s[], const MixCtx *c)
     s[B_OUT] = slot_bias("b_out", c->width);
 }
 
-static Tensor *gelu_forward(Tape *t, Tensor *const w[], Tensor *x, const MixCtx *c)
+static Tensor *gelu_forward(Tape *t, const MixIn *in, const Parts *parts, Tensor *x)
 {
-    (void)c;
+    (void)parts;
+    Tensor *const *w = in->w;
     Tensor *h = op_act(t, ACT_GELU, op_linear(t, x, w[W_IN], w[B_IN])); /* (B,T,F) */
     return op_linear(t, h, w[W_OUT], w[B_OUT]);
 }
@@ -34,8 +35,12 @@ static double gelu_flops(const MixCtx *c)
     return 4 * rows_of(c) * c->width * c->ffn;
 }
 
-const ChannelMixer channel_gelu = {"gelu",      N_GELU,       four_times,
-                                   gelu_params, gelu_forward, gelu_flops};
+const ChannelMixer channel_gelu = {.name = "gelu",
+                                   .n_params = N_GELU,
+                                   .default_ffn = four_times,
+                                   .params = gelu_params,
+                                   .forward = gelu_forward,
+                                   .flops = gelu_flops};
 
 /* ---- (silu(x W_gate) * (x W_in)) W_out, F = 8/3 D (Shazeer 2020, arXiv:2002.05202) ---- */
 enum { W_GATE, W_UP, W_DOWN, N_SWIGLU };
@@ -52,9 +57,10 @@ static void swiglu_params(Slot s[], const MixCtx *c)
     s[W_DOWN] = slot_matrix("w_out", c->ffn, c->width);
 }
 
-static Tensor *swiglu_forward(Tape *t, Tensor *const w[], Tensor *x, const MixCtx *c)
+static Tensor *swiglu_forward(Tape *t, const MixIn *in, const Parts *parts, Tensor *x)
 {
-    (void)c;
+    (void)parts;
+    Tensor *const *w = in->w;
     Tensor *gate = op_linear(t, x, w[W_GATE], NULL); /* (B,T,F) */
     return op_linear(t, op_gate(t, ACT_SILU, gate, op_linear(t, x, w[W_UP], NULL)), w[W_DOWN],
                      NULL);
@@ -65,5 +71,9 @@ static double swiglu_flops(const MixCtx *c)
     return 6 * rows_of(c) * c->width * c->ffn;
 }
 
-const ChannelMixer channel_swiglu = {"swiglu",      N_SWIGLU,       eight_thirds,
-                                     swiglu_params, swiglu_forward, swiglu_flops};
+const ChannelMixer channel_swiglu = {.name = "swiglu",
+                                     .n_params = N_SWIGLU,
+                                     .default_ffn = eight_thirds,
+                                     .params = swiglu_params,
+                                     .forward = swiglu_forward,
+                                     .flops = swiglu_flops};

@@ -1,5 +1,5 @@
-/* mixer.h - what a variant is made of. Adding one is one file, variants/NAME.c, that ends in
- * `const Variant variant_NAME = {...};`.
+/* mixer.h - what a variant is made of: token mixer, channel mixer, loss layer. Adding one is one
+ * file, variants/NAME.c, that ends in `const Variant variant_NAME = {...};`.
  *
  * A token mixer maps x (B,T,D) to (B,T,D) in three stages:
  *     out = finish(x, P(parts) . V(parts)),   parts = project(x)
@@ -14,7 +14,13 @@
 extern "C" {
 #endif
 
-enum { MIX_MAX_PARAMS = 24, MIX_MAX_STATE = 8, MIX_MAX_PARTS = 8, MIX_MAX_OPTIONS = 16 };
+enum {
+    MIX_MAX_PARAMS = 24,
+    MIX_MAX_STATE = 8,
+    MIX_MAX_PARTS = 8,
+    MIX_MAX_OPTIONS = 16,
+    MIX_MAX_DRAWS = 4
+};
 
 enum MixCaps {
     CAP_CAUSAL = 1 << 0,             /* can hide the future */
@@ -25,9 +31,10 @@ enum MixCaps {
     CAP_CHOICES = 1 << 5,            /* makes discrete decisions (stage choose) */
     CAP_OWN_DECODE = 1 << 6,         /* decode differs from the full pass by definition */
     CAP_HEADS_EXCHANGEABLE = 1 << 7, /* permuting the heads' weights permutes nothing else */
-    CAP_NAIVE = 1 << 8               /* has a naive implementation beside the tiled one */
+    CAP_NAIVE = 1 << 8,              /* has a naive implementation beside the tiled one */
+    CAP_DRAWS = 1 << 9               /* draws in training: a training pass differs from others */
 };
-enum { N_CAPS = 9 };
+enum { N_CAPS = 10 };
 extern const char *const cap_names[N_CAPS]; /* "causal", "bidirectional", ... in bit order */
 
 typedef enum Init { INIT_NORMAL, INIT_ZERO, INIT_ONE } Init;
@@ -57,7 +64,7 @@ typedef struct Option {
     const char *help;
 } Option;
 
-/* Options that every variant has, beside those of its mixer: what stands around the branches of a
+/* Options that every variant has, beside those of its parts: what stands around the branches of a
  * block. Their defaults come from the Variant. */
 enum {
     RECIPE_NORM,
@@ -71,7 +78,7 @@ enum {
 };
 extern const Option recipe_options[N_RECIPE + 1]; /* ends with a zero entry */
 
-/* One call of a mixer: a plain value. */
+/* One call of a model: a plain value, the same for all layers. */
 typedef struct MixCtx {
     int64_t batch;
     int64_t q_len;  /* new positions */
@@ -81,11 +88,16 @@ typedef struct MixCtx {
     int width, heads;
     int ffn; /* channel width F (or E of the GAU family); 0: the variant's default */
     bool causal, training, naive;
-    bool carried; /* state goes in and comes out: work for later segments counts */
-    Tensor *lens; /* (B) I32 valid lengths (right padding), or NULL: all valid */
-    uint64_t seed;
-    double opt[MIX_MAX_OPTIONS]; /* values of the mixer's options, same order */
-    double recipe[N_RECIPE];     /* and of recipe_options */
+    bool carried;  /* state goes in and comes out: work for later segments counts */
+    Tensor *lens;  /* (B) I32 valid lengths (right padding), or NULL: all valid */
+    int vocab;     /* of the loss layer; 0: there is none (model_init sets it) */
+    uint64_t seed; /* of what a call draws at random; see mix_rng */
+    int64_t step;  /* of the training: draws change with it */
+    /* Random draws from outside, in the order of the declarations; NULL: drawn from the seed. */
+    Tensor *draw[MIX_MAX_DRAWS], *ffn_draw[MIX_MAX_DRAWS];
+    /* Values of the options of mixer, channel mixer and loss layer, in their order. */
+    double opt[MIX_MAX_OPTIONS], ffn_opt[MIX_MAX_OPTIONS], loss_opt[MIX_MAX_OPTIONS];
+    double recipe[N_RECIPE]; /* and of recipe_options */
 } MixCtx;
 
 /* What project hands to mix and finish. Choices are I32 tensors made by `choose`. */
@@ -98,7 +110,18 @@ typedef struct MixIn {
     Tensor *const *w;
     Tensor *const *st;
     const MixCtx *ctx;
+    int layer; /* which block of the model: layers draw different numbers */
 } MixIn;
+
+/* Where the numbers of one random draw begin (see rng.h): a pure function of seed, training step,
+ * layer and which of its draws this is, so that a block that runs again draws the same. Number i of
+ * the draw is number offset + i of the stream, i < 2^36; a draw of a channel mixer has which >= 8.
+ * What evaluation draws (hash rotations, say) it draws at step 0. */
+typedef struct RngAt {
+    uint64_t seed, offset;
+    uint32_t stream;
+} RngAt;
+RngAt mix_rng(const MixIn *in, int which);
 
 /* The parts and weights of one sequence as the host sees them, for `matrix`: part[i] is
  * (T, width of the part), w[i] a whole parameter. */
@@ -148,17 +171,51 @@ typedef struct Mixer {
 
     /* Useful forward floating-point operations of this call, by the paper's formula. */
     double (*flops)(const MixCtx *c);
+
+    /* Optional: what it draws at random, by name and shape, so that it can be given instead. */
+    int n_draws;
+    void (*draws)(Slot s[], const MixCtx *c);
 } Mixer;
 
-/* A channel mixer (feed-forward): x (B,T,D) -> (B,T,D), position by position. */
+/* A channel mixer (feed-forward): x (B,T,D) -> (B,T,D), most often position by position. Its
+ * options stand in ctx->ffn_opt; parameters, state, draws and choices are its own. */
 typedef struct ChannelMixer {
     const char *name;
-    int n_params;
+    unsigned caps;  /* of CAP_CHOICES, CAP_OWN_DECODE, CAP_DRAWS: what it adds to the mixer's */
+    unsigned lacks; /* of CAP_BIDIRECTIONAL, CAP_STATEFUL, CAP_LINEAR_STATE: what it takes away */
+    int n_params, n_state, n_parts, n_draws;
+    const Option *options; /* names differ from the mixer's and the loss layer's */
+    /* Option values with which its gradients in training are those of the function it computes; it
+     * has straight-through estimates otherwise. NULL: they always are. */
+    const char *smooth_set;
+
+    Status (*accepts)(const MixCtx *c);
     int (*default_ffn)(int width);
+    int (*ffn_multiple)(const MixCtx *c);      /* of what F has to be a multiple; NULL: 1 */
     void (*params)(Slot s[], const MixCtx *c); /* c->ffn is set */
-    Tensor *(*forward)(Tape *t, Tensor *const w[], Tensor *x, const MixCtx *c);
+    void (*state)(Slot s[], const MixCtx *c);  /* NULL iff n_state is 0 */
+    void (*draws)(Slot s[], const MixCtx *c);
+
+    /* Choices, as in a mixer: prepare computes the parts that they are made from, choose fills the
+     * I32 parts, or leaves NULL what this call does not choose. Both NULL: no parts. */
+    void (*prepare)(Tape *t, const MixIn *in, Tensor *x, Parts *parts);
+    void (*choose)(Tape *t, const MixIn *in, Parts *parts);
+    unsigned choice_parts;
+    Tensor *(*forward)(Tape *t, const MixIn *in, const Parts *parts, Tensor *x);
     double (*flops)(const MixCtx *c);
 } ChannelMixer;
+
+/* What makes logits (B,T,V) of the last layer's x (B,T,D); V is ctx->vocab. Its options stand in
+ * ctx->loss_opt. Parameters are named "head" or "head.NAME". */
+typedef struct LossLayer {
+    const char *name;
+    int n_params;
+    const Option *options;
+    Status (*accepts)(const MixCtx *c); /* optional */
+    void (*params)(Slot s[], const MixCtx *c);
+    Tensor *(*logits)(Tape *t, Tensor *const w[], const MixCtx *c, Tensor *x);
+    double (*flops)(const MixCtx *c);
+} LossLayer;
 
 /* Where the norm of a sublayer with branch f stands. */
 typedef enum Placement {
@@ -167,6 +224,15 @@ typedef enum Placement {
     NORM_BRANCH /* x + norm(f(x)) */
 } Placement;
 
+/* How blocks are joined. */
+typedef enum Topology {
+    RESIDUAL, /* x goes through the blocks; each sublayer adds its branch */
+    /* Two streams that start as copies of x: a sublayer maps (a, c) to (c, a + f(c)), so that a can
+     * be computed back from the output and nothing need be kept for the backward pass; choices are
+     * replayed from what the forward pass saved. The model ends in (a + c) / 2 (Kitaev 2020). */
+    REVERSIBLE
+} Topology;
+
 /* A recipe: the named thing that the command line, the rows and the plots speak of. */
 typedef struct Variant {
     const char *name;         /* as on the command line; the file is variants/NAME.c */
@@ -174,7 +240,7 @@ typedef struct Variant {
     const char *paper;        /* authors, year, identifier */
     const char *time, *state; /* complexity of mixing T tokens, and of the decode state: "T^2 D" */
     const Mixer *mixer;
-    const char *mixer_set;       /* option values that differ from the mixer's defaults; NULL */
+    const char *mixer_set;       /* option values (of any part) that differ from defaults; NULL */
     const ChannelMixer *channel; /* NULL: none */
     NormKind norm;
     double norm_eps;
@@ -183,7 +249,12 @@ typedef struct Variant {
     bool no_biases;                /* dense layers of the GAU family and of gelu without biases */
     int blocks_per_layer;          /* blocks in one Transformer-layer equivalent: 2 for GAU */
     int (*default_ffn)(int width); /* without a channel mixer: E; NULL: the channel mixer's */
+    const LossLayer *loss;         /* NULL: loss_dense */
+    Topology topology;
 } Variant;
+
+unsigned variant_caps(const Variant *v); /* of mixer and channel mixer together */
+const LossLayer *variant_loss(const Variant *v);
 
 /* Every variant, by file name; NULL ends it (generated by variants/table.sh). */
 extern const Variant *const variant_table[];
@@ -196,15 +267,20 @@ Tensor *attend_cached(Tape *t, const MixIn *in, Tensor *q, Tensor *k, Tensor *v,
 /* The mixers and channel mixers that several variants share. */
 extern const Mixer mixer_attention;
 extern const ChannelMixer channel_gelu, channel_swiglu;
+extern const LossLayer loss_dense; /* logits = x W, without a bias */
 
-/* Fills c->opt from the mixer's defaults, the variant's mixer_set and then `set` ("k=v k=v", may be
- * NULL), c->recipe from the variant and `set`, and c->ffn from the default where it is 0. ST_USAGE
- * names the key or value that is wrong. */
+/* Fills the option values from the defaults, the variant's mixer_set and then `set` ("k=v k=v", may
+ * be NULL), c->recipe from the variant and `set`, and c->ffn from the default where it is 0.
+ * ST_USAGE names the key or value that is wrong. */
 Status mix_options(const Variant *v, const char *set, MixCtx *c);
 Status option_parse(const Option *options, const char *set, double opt[]);
 /* The option of that name among all of a variant; NULL: there is none. */
 const Option *variant_option(const Variant *v, const char *name, size_t len);
-/* Checks the caps against the context, then the mixer's own accepts. */
+/* The options of mixer, channel mixer and loss layer as one list: entry i, NULL behind the last,
+ * and its value in a context. */
+const Option *variant_option_at(const Variant *v, int i);
+double *variant_option_value(const Variant *v, MixCtx *c, int i);
+/* Checks the caps against the context, then asks mixer, channel mixer and loss layer. */
 Status mix_accepts(const Variant *v, const MixCtx *c);
 int option_count(const Option *options);
 
@@ -219,6 +295,8 @@ void choices_free(Dev *d, Choices *ch);
 /* The three stages in a row; without gradients intermediates are freed between them. ch may be
  * NULL for mixers without CAP_CHOICES. */
 Tensor *mixer_run(Tape *t, const Mixer *m, const MixIn *in, Choices *ch, Tensor *x);
+/* The same for a channel mixer. */
+Tensor *channel_run(Tape *t, const ChannelMixer *m, const MixIn *in, Choices *ch, Tensor *x);
 
 #ifdef __cplusplus
 }
