@@ -128,6 +128,22 @@ Test(cpu_gemm, block_boundaries)
     each_isa(boundaries);
 }
 
+/* Operands that are read in place, and rows 4 KiB apart, which are copied first. */
+static void layouts(Dev *d)
+{
+    static const int64_t sizes[][3] = {
+        {13, 64, 300}, {23, 128, 270}, {25, 64, 70}, {30, 40, 1024 - GAP}, {1024 - GAP, 20, 300}};
+    for (int x = 0; x < COUNT(sizes) * COUNT(forms); x++) {
+        const int64_t *size = sizes[x / COUNT(forms)];
+        check(d, size[0], size[1], size[2], forms[x % COUNT(forms)]);
+    }
+}
+
+Test(cpu_gemm, operands_in_place_and_copied)
+{
+    each_isa(layouts);
+}
+
 static void same_bits(Dev *d, int64_t m, int64_t n, int64_t k)
 {
     const size_t bytes = (size_t)(m * (n + GAP)) * sizeof(float);

@@ -1,29 +1,33 @@
-/* gemm.c - C = alpha op(A) op(B) + beta C + bias: both operands packed, C made tile by tile.
+/* gemm.c - C = alpha op(A) op(B) + beta C + bias: B packed in panels, A read where it lies.
  *
- * k is cut into blocks (a panel of B stays in L1, the block of A of a tile in L2), and for each
- * stretch of blocks and slab of columns B is packed by all threads. Of a low A, so is A; of a high
- * one every task packs its own rows. A task makes one tile of C, so cuts of m and n change no bits.
- */
+ * Tiling: a task makes mt x nt of C, so cuts of m and n change no bits. k is cut into blocks of kc:
+ * a panel of B (kc x NR, at most 32 KiB) stays in L1 while the task's rows of A (mt x kc) pass by
+ * from L2. All threads pack B, a slab of columns and a stretch of blocks at a time (at most 4 MiB,
+ * so it stays in L3). Rows of A that lie a multiple of 4 KiB apart would share their cache sets:
+ * these a task copies first.
+ * Traffic: A is read n / nt times from L3, B ceil(m / mt) times, C 2 k / stretch times.
+ * Roof: the multiply-adds, except for low m, n or k, where packing and C count. Few rows of A take
+ * B where it lies (B stored (k,n)), and up to SKINNY of them go to gemm_skinny.c. */
 #include <omp.h>
 
 #include "kernels/cpu/cpu.h"
 
 enum {
     KC = NR >= 32 ? 256 : 512,
-    STRETCH = 2048 / KC, /* blocks of k packed at a time */
+    STRETCH = 1024 / KC, /* blocks of k packed at a time */
     SLAB = 1024,         /* columns packed at a time */
     MT = 96 / MR * MR,   /* rows of a task */
-    LOW = 8 * MT,        /* rows up to which all of A is packed before the tasks */
+    FEW = 2 * MR,        /* rows that do not repay packing B */
     TASKS = 16,          /* wanted, where the shape allows */
-    PACK_COLS = 2 * NR   /* of one packing task */
+    PACK_COLS = 2 * NR,  /* of one packing task */
+    PAGE = 1024          /* floats whose multiples share cache sets */
 };
 
 typedef struct Cut {
-    int kc, mt, nt;         /* inner size of a block; rows and columns of a task */
-    int64_t slab, stretch;  /* columns and inner size packed at a time */
-    bool low;               /* A is packed before the tasks */
-    int64_t a_block, a_all; /* floats: one block of a task's or all rows of A; all of A */
-    int64_t b_all;          /* floats of B packed at a time */
+    int kc, mt, nt;        /* inner size of a block; rows and columns of a task */
+    int64_t slab, stretch; /* columns and inner size packed at a time */
+    bool copy_a, pack_b;
+    int64_t a_block, b_all; /* floats: one thread's copy of rows of A; of B packed at a time */
 } Cut;
 
 /* ceil(n / parts) in whole units. */
@@ -34,8 +38,9 @@ static int64_t share(int64_t n, int64_t parts, int64_t unit)
 
 static Cut cut_of(const Gemm *a)
 {
-    Cut c = {.low = a->m <= LOW};
     const int64_t k = max64(a->k, 1);
+    Cut c = {.copy_a = a->lda % PAGE == 0};
+    c.pack_b = a->tb || a->m > FEW || a->n % NR != 0 || a->alpha != 1.0;
     c.kc = (int)share(k, ceil_div(k, KC), 4);
     c.stretch = min64(STRETCH, ceil_div(k, c.kc)) * c.kc;
     c.slab = share(a->n, ceil_div(a->n, SLAB), NR);
@@ -46,9 +51,8 @@ static Cut cut_of(const Gemm *a)
         mt = share(mt, 2, MR);
     c.mt = (int)mt;
     c.nt = (int)nt;
-    c.a_block = (c.low ? round_up(a->m, mt) : mt) * tile_pad(c.kc);
-    c.a_all = c.a_block * (c.low ? c.stretch / c.kc : omp_get_max_threads());
-    c.b_all = c.slab * c.stretch;
+    c.a_block = c.copy_a ? max64(mt * tile_pad(c.kc), c.kc * tile_pad(mt)) : 0;
+    c.b_all = c.pack_b ? c.slab * c.stretch : 0;
     return c;
 }
 
@@ -83,26 +87,29 @@ static void pack_b(const Phase *p, int64_t kb, int64_t j0)
         CPU(pack_rows)(NR, k, cols, b + k0 * g->ldb + n0, g->ldb, alpha, b_at(p, kb, j0));
 }
 
-/* Rows [i0, i0 + rows) of block kb as they lie in a packed block that begins with row `from`. */
-static TileA a_at(const Phase *p, int64_t kb, int64_t i0, int64_t from, float *block)
-{
-    const int k = block_k(p, kb);
-    if (p->g->ta)
-        return a_packed(block + (i0 - from) * k, k);
-    return a_rows(block + (i0 - from) * tile_pad(k), tile_pad(k));
-}
-
-static void pack_a(const Phase *p, int64_t kb, int64_t i0, int64_t from, float *block)
+/* Columns [j0, ...) of block kb. */
+static TileB right_of(const Phase *p, int64_t kb, int64_t j0)
 {
     const Gemm *g = p->g;
-    const int k = block_k(p, kb), rows = (int)min64(p->c->mt, g->m - i0);
+    if (p->c->pack_b)
+        return b_packed(b_at(p, kb, j0), block_k(p, kb));
+    return b_rows((const float *)g->b + (p->k0 + kb * p->c->kc) * g->ldb + p->n0 + j0, g->ldb);
+}
+
+/* Rows [i0, i0 + rows) of block kb; copy: room for one block. */
+static TileA left_of(const Phase *p, int64_t kb, int64_t i0, int rows, float *copy)
+{
+    const Gemm *g = p->g;
     const int64_t k0 = p->k0 + kb * p->c->kc;
-    const float *a = g->a;
-    if (g->ta)
-        CPU(pack_rows)(MR, k, rows, a + k0 * g->lda + i0, g->lda, 1.0f, block + (i0 - from) * k);
-    else
-        CPU(copy_rows)
-    (rows, k, a + i0 * g->lda + k0, g->lda, block + (i0 - from) * tile_pad(k), tile_pad(k));
+    const int k = block_k(p, kb), lines = g->ta ? k : rows, length = g->ta ? rows : k;
+    const float *a = (const float *)g->a + (g->ta ? k0 * g->lda + i0 : i0 * g->lda + k0);
+    int64_t ld = g->lda;
+    if (p->c->copy_a) {
+        ld = tile_pad(length);
+        CPU(copy_rows)(lines, length, a, g->lda, copy, ld);
+        a = copy;
+    }
+    return g->ta ? a_cols(a, ld) : a_rows(a, ld);
 }
 
 /* Puts the bias under the sum; says whether the sum is to be added to what is there. */
@@ -122,32 +129,24 @@ static void one_tile(const Phase *p, int64_t i0, int64_t j0)
     const int rows = (int)min64(c->mt, g->m - i0), cols = (int)min64(c->nt, p->n - j0);
     float *out = (float *)g->c + i0 * g->ldc + p->n0 + j0;
     TileMode mode = p->k0 > 0 ? TILE_ADD : begin_tile(g, out, rows, p->n0 + j0, cols);
-    float *mine = p->a + omp_get_thread_num() * c->a_block;
+    float *copy = p->a + omp_get_thread_num() * c->a_block;
     for (int64_t kb = 0; kb == 0 || kb * c->kc < p->k; kb++, mode = TILE_ADD) {
-        if (!c->low)
-            pack_a(p, kb, i0, i0, mine);
-        TileA left =
-            c->low ? a_at(p, kb, i0, 0, p->a + kb * c->a_block) : a_at(p, kb, i0, i0, mine);
+        const TileA left = left_of(p, kb, i0, rows, copy);
         CPU(tile_mm)
-        (rows, cols, block_k(p, kb), left, b_packed(b_at(p, kb, j0), block_k(p, kb)), out, g->ldc,
-         mode);
+        (rows, cols, block_k(p, kb), left, right_of(p, kb, j0), out, g->ldc, mode);
     }
 }
 
 static void one_phase(const Phase *p)
 {
     const Cut *c = p->c;
-    const int64_t blocks = ceil_div(p->k, c->kc), down = ceil_div(p->g->m, c->mt);
+    const int64_t blocks = c->pack_b ? ceil_div(p->k, c->kc) : 0, down = ceil_div(p->g->m, c->mt);
     const int64_t across = ceil_div(p->n, c->nt), packs = ceil_div(p->n, PACK_COLS);
-#pragma omp for schedule(static) nowait
-    for (int64_t t = 0; t < blocks * packs; t++)
-        pack_b(p, t / packs, t % packs * PACK_COLS);
-    if (c->low) {
-#pragma omp for schedule(static) nowait
-        for (int64_t t = 0; t < blocks * down; t++)
-            pack_a(p, t / down, t % down * c->mt, 0, p->a + t / down * c->a_block);
+    if (blocks > 0) {
+#pragma omp for schedule(static)
+        for (int64_t t = 0; t < blocks * packs; t++)
+            pack_b(p, t / packs, t % packs * PACK_COLS);
     }
-#pragma omp barrier
 #pragma omp for schedule(dynamic)
     for (int64_t t = 0; t < down * across; t++)
         one_tile(p, t / across * c->mt, t % across * c->nt);
@@ -161,7 +160,7 @@ static bool is_skinny(const Gemm *g)
 size_t CPU(gemm_scratch)(const Gemm *a)
 {
     const Cut c = cut_of(a);
-    return is_skinny(a) ? 0 : (size_t)(round_up(c.a_all, 16) + c.b_all);
+    return is_skinny(a) ? 0 : (size_t)(omp_get_max_threads() * c.a_block + c.b_all);
 }
 
 void CPU(gemm_in)(const Gemm *a, float *scratch)
@@ -178,7 +177,7 @@ void CPU(gemm_in)(const Gemm *a, float *scratch)
             p.k = min64(c.stretch, a->k - k0);
             p.n = min64(c.slab, a->n - n0);
             p.a = scratch;
-            p.b = scratch + round_up(c.a_all, 16);
+            p.b = scratch + omp_get_max_threads() * c.a_block;
             one_phase(&p);
         }
 }

@@ -33,6 +33,10 @@ __attribute__((always_inline)) static inline void micro(const int rows, const in
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < vecs; j++)
             acc[i][j] = vset(0);
+    FLAT
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < vecs * VW; j += 16)
+            __builtin_prefetch(t->c + i * t->ldc + j, 1);
 #pragma GCC unroll 4
     for (int p = 0; p < t->k; p++) {
         vf bv[2];
