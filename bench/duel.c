@@ -60,11 +60,11 @@ static bool settled(const double now[SIDES], const double before[SIDES])
 static Status warm_up(Round *r)
 {
     const Arena *a = r->arena;
-    double begin = a->now(a->ctx), step[SIDES],
+    double end = a->now(a->ctx) + fmin(WARM_UP, r->spec->time_limit / 4), step[SIDES],
            before[SIDES] = {(double)INFINITY, (double)INFINITY};
     for (int side = 0; side < SIDES; side++)
         TRY(sample(r, side, 1, &step[side]));
-    for (int i = 0; i == 0 || a->now(a->ctx) < fmin(begin + WARM_UP, r->deadline); i++) {
+    for (int i = 0; i == 0 || a->now(a->ctx) < end; i++) {
         TRY(median_of_few(r, steps_for(r, step), step));
         if (settled(step, before))
             break;
