@@ -7,6 +7,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -30,7 +31,7 @@ static void volunteer(void)
     close(fd);
 }
 
-static void become(const int fd[3], pid_t parent, char *const argv[])
+static void become(const int fd[3], pid_t parent, const char *program, char *const argv[])
 {
     sigset_t none;
     setpgid(0, 0);
@@ -43,7 +44,7 @@ static void become(const int fd[3], pid_t parent, char *const argv[])
     signal(SIGPIPE, SIG_DFL);
     for (int i = 0; i < 3; i++)
         dup2(fd[i], i);
-    execv("/proc/self/exe", argv);
+    execv(program != NULL ? program : "/proc/self/exe", argv);
     _exit(127);
 }
 
@@ -54,7 +55,7 @@ static void close_all(int *fd, int n)
             close(fd[i]);
 }
 
-Status child_start(Child *w, char *const argv[])
+Status child_start(Child *w, const char *program, char *const argv[])
 {
     int pipes[3][2] = {{-1, -1}, {-1, -1}, {-1, -1}};
     pid_t parent = getpid();
@@ -65,7 +66,7 @@ Status child_start(Child *w, char *const argv[])
     const int ends[] = {pipes[0][0], pipes[1][1], pipes[2][1]};
     w->pid = fine ? fork() : -1;
     if (w->pid == 0)
-        become(ends, parent, argv);
+        become(ends, parent, program, argv);
     if (w->pid < 0) {
         Status st = FAIL(ST_DEVICE, "cannot start a worker: %s", strerror(errno));
         close_all(&pipes[0][0], 6);
@@ -136,22 +137,26 @@ static bool hear(Child *w)
     }
 }
 
-/* Takes a complete line off the text. False: there is none yet. */
-static bool take_row(Child *w, Row *row)
+/* Takes a complete line off the text. NULL: there is none yet. */
+static char *take_line(Child *w)
 {
     char *end = w->len > 0 ? memchr(w->text, '\n', w->len) : NULL;
     if (end == NULL)
-        return false;
-    size_t line = (size_t)(end - w->text);
-    Status st = row_parse(w->text, line, row);
-    w->len -= line + 1;
+        return NULL;
+    char *line = strndup(w->text, (size_t)(end - w->text));
+    CHECK(line != NULL);
+    w->len -= (size_t)(end - w->text) + 1;
     memmove(w->text, end + 1, w->len);
-    if (st != ST_OK) {
-        *row = (Row){.kind = ROW_CASE, .status = ROW_CRASH};
-        snprintf(row->reason, sizeof row->reason, "the worker's answer is no row: %.180s",
-                 status_reason());
-    }
-    return true;
+    return line;
+}
+
+static void read_answer(const char *line, Row *row)
+{
+    if (row_parse(line, strlen(line), row) == ST_OK)
+        return;
+    *row = (Row){.kind = ROW_CASE, .status = ROW_CRASH};
+    snprintf(row->reason, sizeof row->reason, "the worker's answer is no row: %.180s",
+             status_reason());
 }
 
 /* ---- how it ended ---- */
@@ -207,24 +212,15 @@ static Answer ran_out(Child *w, double limit, Row *row)
 }
 
 /* ---- asking ---- */
-static bool send(const Child *w, const char *word, const Case *c)
-{
-    char *json = case_json(c), line[4096];
-    CHECK(json != NULL);
-    int len = snprintf(line, sizeof line, "%s %s\n", word, json);
-    free(json);
-    CHECK(len > 0 && (size_t)len < sizeof line);
-    return write(w->to, line, (size_t)len) == len; /* short of PIPE_BUF: whole or not at all */
-}
-
-Answer child_ask(Child *w, const Ask *ask, Row *row)
+Answer child_exchange(Child *w, const char *line, const Ask *ask, char **answer, Row *row)
 {
     double start = clock_now();
-    bool open = send(w, ask->word, ask->c);
+    ssize_t len = (ssize_t)strlen(line);
+    bool open = write(w->to, line, (size_t)len) == len; /* whole or not at all */
     struct pollfd p[] = {{.fd = w->from, .events = POLLIN},
                          {.fd = w->err, .events = POLLIN},
                          {.fd = ask->stop_fd, .events = POLLIN}};
-    while (open && !take_row(w, row)) {
+    while (open && (*answer = take_line(w)) == NULL) {
         double passed = clock_now() - start;
         if (passed > ask->limit)
             return ran_out(w, ask->limit, row);
@@ -244,4 +240,18 @@ Answer child_ask(Child *w, const Ask *ask, Row *row)
             open = hear(w) || (w->len > 0 && memchr(w->text, '\n', w->len) != NULL);
     }
     return open ? ANSWER_ROW : died(w, row);
+}
+
+Answer child_ask(Child *w, const Ask *ask, Row *row)
+{
+    char *json = case_json(ask->c), line[PIPE_BUF], *answer = NULL;
+    CHECK(json != NULL);
+    int len = snprintf(line, sizeof line, "%s %s\n", ask->word, json);
+    free(json);
+    CHECK(len > 0 && (size_t)len < sizeof line);
+    Answer how = child_exchange(w, line, ask, &answer, row);
+    if (how == ANSWER_ROW)
+        read_answer(answer, row);
+    free(answer);
+    return how;
 }

@@ -14,10 +14,10 @@ typedef struct Child {
     char last_words[160]; /* last line of its standard error */
 } Child;
 
-/* Starts this program again with other arguments (argv ends in NULL), in a process group of its own
- * that dies with its parent and is the first to go when memory is short. ST_DEVICE with the reason.
- */
-Status child_start(Child *w, char *const argv[]);
+/* Starts a program (NULL: this one again) with arguments that end in NULL, in a process group of
+ * its own that dies with its parent and is the first to go when memory is short. ST_DEVICE with the
+ * reason. */
+Status child_start(Child *w, const char *program, char *const argv[]);
 /* Kills and forgets it; fine if there is none. */
 void child_stop(Child *w);
 
@@ -40,5 +40,9 @@ typedef struct Ask {
 /* Sends a request and waits. For all answers but ANSWER_ROW the child is gone afterwards, and *row
  * holds only status (oom, crash, timeout) and reason. */
 Answer child_ask(Child *w, const Ask *ask, Row *row);
+
+/* The same with plain lines, whatever case and word say: sends one that ends in a newline
+ * and is shorter than PIPE_BUF; *answer is one line without it (free it). */
+Answer child_exchange(Child *w, const char *line, const Ask *ask, char **answer, Row *row);
 
 #endif

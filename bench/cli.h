@@ -13,6 +13,7 @@ int bench_main(int argc, char **argv);
 int list_main(int argc, char **argv);
 int report_main(int argc, char **argv);
 int validate_main(int argc, char **argv);
+int selftest_main(int argc, char **argv);
 int version_main(int argc, char **argv);
 
 /* argp_parse with one line for every mistake: the parser FAILs and returns EINVAL, and what getopt

@@ -1,6 +1,7 @@
 /* main.c - longmix COMMAND: the table of commands. */
 #include "bench/cli.h"
 #include "bench/parse.h"
+#include "bench/sampler.h"
 #include "bench/train.h"
 #include "bench/worker.h"
 
@@ -22,8 +23,10 @@ static const struct {
     {"list", list_main, "the variants with their papers, abilities and options"},
     {"report", report_main, "RESULTS.md and plots from a journal"},
     {"validate", validate_main, "check a journal against its schema"},
+    {"selftest", selftest_main, "how often a comparison of builds is right on this machine"},
     {"version", version_main, "commit, build, compiler"},
     {"worker", worker_main, NULL},
+    {"sampler", sampler_main, NULL},
 };
 
 static int help(FILE *out)

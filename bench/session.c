@@ -94,7 +94,7 @@ bool session_ask(Session *s, const char *word, const Case *c, double limit, cons
     *st = ST_OK;
     *row = (Row){0};
     if (s->child.pid == 0)
-        *st = child_start(&s->child, s->child_argv);
+        *st = child_start(&s->child, NULL, s->child_argv);
     if (*st != ST_OK)
         return false;
     s->state.what = what;

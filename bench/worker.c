@@ -115,8 +115,7 @@ static const struct {
 
 /* ---- the line ---- */
 
-/* Libraries may print; what goes to the supervisor are rows alone. */
-static FILE *take_stdout(void)
+FILE *worker_stdout(void)
 {
     int fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
     return fd >= 0 && dup2(STDERR_FILENO, STDOUT_FILENO) >= 0 ? fdopen(fd, "w") : NULL;
@@ -158,7 +157,7 @@ int worker_main(int argc, char **argv)
 {
     Desk desk = {argc > 1 && argv[1][0] != '\0' ? argv[1] : NULL,
                  argc > 2 ? strtoll(argv[2], NULL, 10) : 0};
-    FILE *out = take_stdout();
+    FILE *out = worker_stdout();
     char *line = NULL;
     size_t cap = 0;
     ssize_t len;

@@ -9,6 +9,12 @@
 #ifndef LONGMIX_WORKER_H
 #define LONGMIX_WORKER_H
 
+#include <stdio.h>
+
 int worker_main(int argc, char **argv);
+
+/* Takes the standard output for answers alone: libraries may print, and then do so on standard
+ * error. NULL when it cannot be had. */
+FILE *worker_stdout(void);
 
 #endif

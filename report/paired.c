@@ -104,7 +104,7 @@ static double test_above(const double *d, int n, double limit)
 
 static void measure_difference(Paired *p)
 {
-    double d[PAIRED_MAX], back[PAIRED_MAX], limit = log1p(p->margin);
+    double d[PAIRED_MAX] = {0}, back[PAIRED_MAX] = {0}, limit = log1p(p->margin);
     for (int i = 0; i < p->n; i++) {
         d[i] = log(p->b[i] / p->a[i]);
         back[i] = -d[i];
@@ -120,10 +120,11 @@ static void measure_difference(Paired *p)
 }
 
 /* Restless: the fixed kernel took another time than usually here, other machines took theirs, or
- * the sides were interrupted much more often than usually. */
+ * the sides were interrupted much more often than usually. Sharing a core costs up to some 300
+ * interruptions a second; pairs stand that. */
 static void mark_windows(Paired *p)
 {
-    static const double MOVED = 0.10, STOLEN = 0.05, JUMP = 4, FEW = 100;
+    static const double MOVED = 0.10, STOLEN = 0.05, JUMP = 4, FEW = 500;
     double sentinel[PAIRED_WINDOWS], switches[PAIRED_WINDOWS];
     p->n_marked = 0;
     if (p->n_windows == 0)

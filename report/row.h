@@ -154,6 +154,10 @@ bool row_whole(const char *line, size_t len);
 /* Case alone, for the pipe to a worker: no schema, no checksum. */
 char *case_json(const Case *c);
 Status case_parse(const char *line, size_t len, Case *out);
+/* The same without members that are zero, empty or false, so that builds that know of other members
+ * understand each other as long as those are not used. */
+char *case_brief_json(const Case *c);
+Status case_brief_parse(const char *line, size_t len, Case *out);
 
 /* Keys: text that is equal for what counts as the same thing, at most ROW_KEY_SIZE bytes.
  * case_key: a point of a sweep, every field of the case but the limits.

@@ -215,6 +215,30 @@ Status row_parse(const char *line, size_t len, Row *out)
     return st;
 }
 
+static Status read_brief_case(json_t *object, Case *out)
+{
+    const char *name;
+    json_t *value;
+    if (!json_is_object(object))
+        return refuse((Place){""}, "", object, "an object");
+    json_object_foreach(object, name, value) if (!known(case_fields, ROW_KINDS, name)) return FAIL(
+        ST_UNSUPPORTED, "this build knows no field '%.40s' of a case", name);
+    for (const Field *f = case_fields; f->name != NULL; f++)
+        if ((value = json_object_get(object, f->name)) != NULL)
+            TRY(read_value(f, ROW_KINDS, value, (Place){""}, out));
+    return ST_OK;
+}
+
+Status case_brief_parse(const char *line, size_t len, Case *out)
+{
+    memset(out, 0, sizeof *out);
+    json_t *object = NULL;
+    TRY(load(line, len, &object));
+    Status st = read_brief_case(object, out);
+    json_decref(object);
+    return st;
+}
+
 Status case_parse(const char *line, size_t len, Case *out)
 {
     memset(out, 0, sizeof *out);

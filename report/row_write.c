@@ -126,6 +126,15 @@ char *case_json(const Case *c)
     return dump(object_of(case_fields, ROW_KINDS, c));
 }
 
+char *case_brief_json(const Case *c)
+{
+    json_t *object = object_of(case_fields, ROW_KINDS, c);
+    for (const Field *f = case_fields; object != NULL && f->name != NULL; f++)
+        if (field_blank(f, c) && f->type != FIELD_NAME)
+            json_object_del(object, f->name);
+    return dump(object);
+}
+
 char *row_json(const Row *r)
 {
     CHECK((unsigned)r->kind < ROW_KINDS && (unsigned)r->status < ROW_STATUSES);
