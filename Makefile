@@ -7,6 +7,7 @@
 # SAN      address (with undefined behaviour) or thread; goes to build/asan or build/tsan
 # TESTS    which tests to run, by name: make test TESTS="tape rng" runs tests/test_{tape,rng}.c
 # GATES    which gates of `make check` to run: make check GATES=format runs tests/static/format.sh
+# BUGS     which planted bugs, by name: make mutations BUGS="causal_sees_next"
 # LIMIT    seconds that one test binary may take
 # WRAP     what to run the tests under, such as valgrind
 # PROFILE  which sweep `make bench` runs
@@ -83,7 +84,8 @@ FUZZED  = tests/fuzz/input.c kernels/base.c bench/parse.c variants/template/mixe
                      report/validate.c datasets/*.c)
 
 # ---- targets -----------------------------------------------------------------------------------
-.PHONY: all help setup text bench report binaries test check check-all fuzz golden format clean FORCE
+.PHONY: all help setup text bench report binaries test mutations check check-all fuzz golden format
+.PHONY: clean FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
 ifeq ($(MAKELEVEL)$(filter clean,$(MAKECMDGOALS)),0)
@@ -103,6 +105,9 @@ test: binaries                  ## all tests, or those of TESTS="name ..."
 	@LONGMIX=$(BUILD)/longmix sh tests/run.sh $(LIMIT) "$(WRAP)" $(TESTS:%=$(BUILD)/tests/test_%)
 
 binaries: $(BUILD)/longmix $(TESTS:%=$(BUILD)/tests/test_%) ## the program and the tests, run none
+
+mutations: $(BUILD)/longmix     ## plants bugs in a copy, one at a time: the tests must see each
+	+@sh tests/mutations/run.sh $(BUILD) $(BUGS)
 
 check:                          ## the gates: format, lint, layers, warnings, sanitizers
 check-all: GATES = $(ALL_GATES) ## those and the long ones: every instruction set, valgrind, threads
@@ -134,6 +139,7 @@ NEEDS_report    = run
 NEEDS_text      = run
 NEEDS_test      = test
 NEEDS_binaries  = test
+NEEDS_mutations = test
 NEEDS_check     = check
 NEEDS_check-all = check
 NEEDS_fuzz      = check

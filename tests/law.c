@@ -34,7 +34,7 @@ double over_table(const Setting *base, const Option *o, SettingFn *fn)
             snprintf(s.set + at, sizeof s.set - at, "%s=%g ", o[i].name, value);
             CHECK(setting_options(&s, &c) == ST_OK);
             if (mix_accepts(s.v, &c) == ST_OK)
-                most = fmax(most, fn(&s));
+                most = worse(most, fn(&s));
         }
     return most;
 }
@@ -42,8 +42,8 @@ double over_table(const Setting *base, const Option *o, SettingFn *fn)
 double over_options(const Setting *base, SettingFn *fn)
 {
     const ChannelMixer *f = base->v->channel;
-    double most = fmax(fn(base), over_table(base, base->v->mixer->options, fn));
-    return f != NULL ? fmax(most, over_table(base, f->options, fn)) : most;
+    double most = worse(fn(base), over_table(base, base->v->mixer->options, fn));
+    return f != NULL ? worse(most, over_table(base, f->options, fn)) : most;
 }
 
 double both_ways(const Variant *v, const char *backend, SettingFn *fn)
@@ -53,7 +53,7 @@ double both_ways(const Variant *v, const char *backend, SettingFn *fn)
         Setting s = setting_small(v, backend);
         s.causal = causal != 0;
         if (variant_caps(v) & (causal ? CAP_CAUSAL : CAP_BIDIRECTIONAL))
-            most = fmax(most, fn(&s));
+            most = worse(most, fn(&s));
     }
     return most;
 }
@@ -67,7 +67,7 @@ double all_ways(const Variant *v, const char *backend, SettingFn *fn)
         known_options(v, draws[i], s.draws, sizeof s.draws);
         s.training = true;
         s.causal = (variant_caps(v) & CAP_CAUSAL) != 0;
-        most = fmax(most, fn(&s));
+        most = worse(most, fn(&s));
     }
     return most;
 }
@@ -88,8 +88,8 @@ double compare(const Setting *a, const Setting *b)
         stand_backward(&r[i], dy, y[i], dx[i], dw[i]);
         free(dy);
     }
-    most = fmax(worst(y[0], y[1], stand_size(&r[0])), worst(dx[0], dx[1], stand_size(&r[0])));
-    most = fmax(most, worst(dw[0], dw[1], stand_n_params(&r[0])));
+    most = worse(worst(y[0], y[1], stand_size(&r[0])), worst(dx[0], dx[1], stand_size(&r[0])));
+    most = worse(most, worst(dw[0], dw[1], stand_n_params(&r[0])));
     for (int i = 0; i < 2; i++) {
         free(y[i]);
         free(dx[i]);

@@ -22,8 +22,8 @@ static double cost_at(const Setting *base)
         tape_grad(r.m.tape, false);
         model_blocks(&r.m, &r.x);
         double formula = block_flops(s.v, &r.m.ctx);
-        most = fmax(most, off(tape_cost(r.m.tape).flops, formula));
-        most = fmax(most, off(dev_counted_flops(r.d), formula));
+        most = worse(most, off(tape_cost(r.m.tape).flops, formula));
+        most = worse(most, off(dev_counted_flops(r.d), formula));
         tape_reset(r.m.tape);
         stand_close(&r);
     }
@@ -54,8 +54,8 @@ double law_cost_decode(const Variant *v)
         model_blocks(&r.m, &row);
         CHECK(tape_status(r.m.tape) == ST_OK);
         double formula = block_flops(v, &r.m.ctx);
-        most = fmax(most, off(tape_cost(r.m.tape).flops, formula));
-        most = fmax(most, off(dev_counted_flops(r.d) - before, formula));
+        most = worse(most, off(tape_cost(r.m.tape).flops, formula));
+        most = worse(most, off(dev_counted_flops(r.d) - before, formula));
     }
     tape_reset(r.m.tape);
     tensor_free(r.d, &row);
@@ -89,7 +89,7 @@ static double memory_at(const Setting *s)
     MemUse dry = step_memory(s, "dry"), cpu = step_memory(s, "cpu");
     double most = off((double)dry.peak_counted, (double)cpu.peak_counted);
     for (int tag = 0; tag < MEM_WORK; tag++)
-        most = fmax(most, off((double)dry.peak[tag], (double)cpu.peak[tag]));
+        most = worse(most, off((double)dry.peak[tag], (double)cpu.peak[tag]));
     return most;
 }
 double law_memory(const Variant *v)

@@ -70,6 +70,6 @@ double law_equals(const Variant *v)
 {
     double most = 0;
     for (const Equal *e = v->mixer->equals; e != NULL && e->set != NULL; e++)
-        most = fmax(most, fmax(equal_at(v, e, "ref"), equal_at(v, e, "cpu")));
+        most = worse(most, worse(equal_at(v, e, "ref"), equal_at(v, e, "cpu")));
     return most;
 }

@@ -35,7 +35,7 @@ static double differences(Stand *r, Setter *set, double *x, const double *grad, 
         }
         x[i] = keep;
         double slope = (8 * (f[1] - f[2]) - (f[0] - f[3])) / (12 * h);
-        most = fmax(most, fabs(slope - grad[i]));
+        most = worse(most, fabs(slope - grad[i]));
     }
     set(r, x);
     return most / (scale > 0 ? scale : 1);
@@ -55,7 +55,7 @@ static double gradients_at(const Setting *base)
     stand_freeze(&r, true);
     stand_get_params(&r, w);
     double most = differences(&r, stand_set_input, x, dx, n, 1, dy, y);
-    most = fmax(most, differences(&r, stand_set_params, w, dw, n_w, 3, dy, y));
+    most = worse(most, differences(&r, stand_set_params, w, dw, n_w, 3, dy, y));
     free(dy);
     free(y);
     free(dx);
@@ -84,5 +84,5 @@ static double gradients_training(const Variant *v)
 double law_gradients(const Variant *v)
 {
     double most = both_ways(v, "ref", gradients_all);
-    return variant_caps(v) & CAP_DRAWS ? fmax(most, gradients_training(v)) : most;
+    return variant_caps(v) & CAP_DRAWS ? worse(most, gradients_training(v)) : most;
 }

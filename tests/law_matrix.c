@@ -56,7 +56,7 @@ static double matrix_at(const Setting *s)
         host_parts(&r, &parts, b, &h, hold);
         by_matrix(&r, &h, width, o);
         CHECK(dev_read_f64(r.d, y, mixed->buf, b * s->len * width, s->len * width) == ST_OK);
-        most = fmax(most, worst(y, o, h.valid * width));
+        most = worse(most, worst(y, o, h.valid * width));
         for (int i = 0; i < m->n_parts; i++)
             free(hold[i]);
         free(o);
@@ -73,7 +73,7 @@ static double matrix_all_lengths(const Setting *base)
     for (int i = 0; i < COUNT(lengths); i++) {
         Setting s = *base;
         s.len = lengths[i];
-        most = fmax(most, over_options(&s, matrix_at));
+        most = worse(most, over_options(&s, matrix_at));
     }
     return most;
 }
@@ -94,7 +94,7 @@ static double matrix_ragged_at(const Setting *base)
     for (int i = 0; i < COUNT(lens); i++) {
         Setting s = *base;
         s.lens = lens[i];
-        most = fmax(most, over_options(&s, matrix_at));
+        most = worse(most, over_options(&s, matrix_at));
     }
     return most;
 }

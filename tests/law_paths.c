@@ -16,7 +16,7 @@ static double against_ref(const Setting *base)
     for (int i = 0; i < COUNT(lengths); i++) {
         Setting s = *base;
         s.len = lengths[i];
-        most = fmax(most, over_options(&s, against_ref_at));
+        most = worse(most, over_options(&s, against_ref_at));
     }
     Setting big = *base; /* several tiles of everything */
     big.len = 150;
@@ -25,7 +25,7 @@ static double against_ref(const Setting *base)
     big.ffn = 70;
     big.n_norm = 40;
     known_options(big.v, "s=20 c=32 block=5 rank=9 modules=6", big.set, sizeof big.set);
-    return fmax(most, against_ref_at(&big));
+    return worse(most, against_ref_at(&big));
 }
 double law_against_ref(const Variant *v)
 {
@@ -49,7 +49,7 @@ static double naive_at(const Setting *base)
     for (int i = 0; i < 2; i++) {
         naive = tiled;
         naive.naive = true;
-        small = fmax(small, compare(&tiled, &naive));
+        small = worse(small, compare(&tiled, &naive));
         tiled.len = 300; /* several tiles, an odd rest */
         tiled.n_norm = 50;
     }
@@ -69,5 +69,5 @@ static double recompute_at(const Setting *base)
 }
 double law_recompute(const Variant *v)
 {
-    return fmax(all_ways(v, "cpu", recompute_at), all_ways(v, "ref", recompute_at));
+    return worse(all_ways(v, "cpu", recompute_at), all_ways(v, "ref", recompute_at));
 }

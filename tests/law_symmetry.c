@@ -21,7 +21,7 @@ static double batch_at(const Setting *base)
     stand_set_input(&r, x2);
     stand_forward(&r, z);
     for (int64_t b = 0; b < 3; b++)
-        most = fmax(most, worst(z + b * one, y + (b + 1) % 3 * one, one));
+        most = worse(most, worst(z + b * one, y + (b + 1) % 3 * one, one));
     free(x);
     free(x2);
     free(y);
@@ -97,7 +97,7 @@ static double threads_at(const Setting *base)
         omp_set_num_threads(threads == 5 ? 1 : threads);
         stand_backward(&r, dy, to, to + n, to + 2 * n);
         if (threads > 1 && memcmp(first, other, (size_t)all * sizeof *first) != 0)
-            most = fmax(most, fmax(worst(other, first, all), 1e-300));
+            most = worse(most, worse(worst(other, first, all), 1e-300));
     }
     omp_set_num_threads(before);
     free(dy);

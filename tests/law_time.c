@@ -25,7 +25,7 @@ static double segments_at(const Setting *base)
     stand_forward(&whole, y);
     for (int i = 0; i < COUNT(cuts); i++) {
         stand_segments(&parts, cuts[i], z);
-        most = fmax(most, worst(z, y, stand_size(&whole)));
+        most = worse(most, worst(z, y, stand_size(&whole)));
     }
     free(y);
     free(z);
@@ -67,7 +67,7 @@ double law_segments_long(const Variant *v)
     stand_forward(&whole, y);
     for (int i = 0; i < COUNT(cuts); i++) {
         stand_segments(&parts, cuts[i], z);
-        most = fmax(most, worst(z, y, stand_size(&whole)));
+        most = worse(most, worst(z, y, stand_size(&whole)));
     }
     free(y);
     free(z);
@@ -96,7 +96,7 @@ static double causal_at(const Setting *base)
         stand_set_input(&r, x2);
         stand_forward(&r, z);
         for (int64_t b = 0; b < s.batch; b++)
-            most = fmax(most, worst(z + b * s.len * w, y + b * s.len * w, (t + 1) * w));
+            most = worse(most, worst(z + b * s.len * w, y + b * s.len * w, (t + 1) * w));
         free(x2);
     }
     free(x);
@@ -108,5 +108,5 @@ static double causal_at(const Setting *base)
 double law_causal(const Variant *v)
 {
     Setting ref = setting_small(v, "ref"), cpu = setting_small(v, "cpu");
-    return fmax(over_options(&ref, causal_at), over_options(&cpu, causal_at));
+    return worse(over_options(&ref, causal_at), over_options(&cpu, causal_at));
 }

@@ -247,6 +247,11 @@ void stand_backward(Stand *r, const double *dy, double *y, double *dx, double *d
     tape_reset(r->m.tape);
 }
 
+double worse(double a, double b)
+{
+    return isnan(a) || a > b ? a : b;
+}
+
 double worst(const double *a, const double *b, int64_t n)
 {
     double most = 0, scale = 0;

@@ -56,7 +56,9 @@ int64_t stand_n_params(const Stand *r);
 void stand_get_params(const Stand *r, double *w);
 void stand_set_params(Stand *r, const double *w);
 
-/* Largest |a - b| over n numbers, divided by the largest |b| (or by 1 if that is 0). */
+/* Largest |a - b| over n numbers, divided by the largest |b| (or by 1 if that is 0); NaN if any. */
 double worst(const double *a, const double *b, int64_t n);
+/* The larger of two errors; NaN, which fmax forgets, is the worst of all. */
+double worse(double a, double b);
 
 #endif

@@ -79,7 +79,7 @@ static double gradient_error(Stand *r, const StFile *f, const double *dw)
         char name[PARAM_NAME + 8];
         int64_t n = tensor_size(&r->m.param[i].t);
         snprintf(name, sizeof name, "grad.%s", short_name(r, i));
-        most = fmax(most, worst(dw, reals(f, name, n), n));
+        most = worse(most, worst(dw, reals(f, name, n), n));
         dw += n;
     }
     return most;
@@ -90,8 +90,8 @@ static double output_error(const Stand *r, const double *y, const double *want)
     double most = 0;
     int64_t one = r->s.len * r->s.width;
     for (int64_t b = 0; b < r->s.batch; b++) /* rows beyond the valid length are unspecified */
-        most = fmax(most, worst(y + b * one, want + b * one,
-                                (r->s.lens != NULL ? r->s.lens[b] : r->s.len) * r->s.width));
+        most = worse(most, worst(y + b * one, want + b * one,
+                                 (r->s.lens != NULL ? r->s.lens[b] : r->s.len) * r->s.width));
     return most;
 }
 
@@ -108,8 +108,8 @@ static double file_error(const char *path, const char *backend)
     double *dw = calloc((size_t)stand_n_params(&r), sizeof *dw);
     stand_backward(&r, reals(&f, "dy", n), y, dx, dw);
     double most =
-        fmax(output_error(&r, y, reals(&f, "y", n)), worst(dx, reals(&f, "grad.x", n), n));
-    most = fmax(most, gradient_error(&r, &f, dw));
+        worse(output_error(&r, y, reals(&f, "y", n)), worst(dx, reals(&f, "grad.x", n), n));
+    most = worse(most, gradient_error(&r, &f, dw));
     free(y);
     free(dx);
     free(dw);
@@ -127,7 +127,7 @@ static void all_files(const char *backend, double bound)
         double error = file_error(g.gl_pathv[i], backend);
         cr_expect(error <= bound, "%s: %s: error %g, allowed %g", backend, g.gl_pathv[i], error,
                   bound);
-        most = fmax(most, error);
+        most = worse(most, error);
     }
     printf("%zu golden files, %s: largest relative error %.2g (allowed %.2g)\n", g.gl_pathc,
            backend, most, bound);

@@ -35,12 +35,13 @@ static double score(const Call *c, int64_t b, int64_t i, int64_t j)
 static Status pick_forward(const Call *c)
 {
     int64_t B = c->in[Q]->dim[0], T = c->in[Q]->dim[1];
+    double sign = c->arg[0];
     int32_t *out = call_ptr(c->out[0]);
     for (int64_t b = 0; b < B; b++)
         for (int64_t i = 0; i < T; i++) {
             int64_t best = 0;
             for (int64_t j = 1; j <= i; j++)
-                if (score(c, b, i, j) > score(c, b, i, best))
+                if (sign * score(c, b, i, j) > sign * score(c, b, i, best))
                     best = j;
             out[b * T + i] = (int32_t)best;
         }
@@ -51,8 +52,8 @@ static const Op pick = {"pick", pick_forward, NULL, NULL};
 
 static void choose(Tape *t, const MixIn *in, Parts *parts)
 {
-    (void)in;
-    Call c = call_new(t, NULL, 0);
+    double sign = in->ctx->seed % 2 == 0 ? 1 : -1;
+    Call c = call_new(t, &sign, sizeof sign);
     bool grad = tape_has_grad(t);
     call_in(&c, parts->p[Q]);
     call_in(&c, parts->p[K]);

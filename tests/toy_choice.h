@@ -5,7 +5,8 @@
 
 #include "variants/template/mixer.h"
 
-/* y_i = (q_i . k_j) v_j with j <= i the position whose key is most like q_i; the first on ties. */
+/* y_i = (q_i . k_j) v_j with j <= i the position whose key is most like q_i, or with an
+ * odd seed least like it; the first on ties. */
 extern const Variant toy_choice;
 
 #endif
