@@ -3,7 +3,8 @@
  * A kernel takes a plain struct of sizes and device pointers. "real" is float on cpu and cuda and
  * double on ref; ids and lengths are int32_t. All arrays are row-major; `..._row` is the distance
  * between neighbouring rows (positions) in elements, so that heads and caches need no copies.
- * Kernels named *_bwd ADD into the gradients they are given; a NULL gradient is not wanted.
+ * Kernels named *_bwd ADD into the gradients they are given; a NULL gradient is not wanted. Where a
+ * table says `overwrites`, they overwrite the gradients that a flag set_... of the struct names.
  * Every kernel gives the same bits for any number of threads. A NULL entry of a table means that
  * the backend does not have the kernel: ops turn that into ST_UNSUPPORTED with its name.
  * Scratch comes from dev_scratch; kernels allocate nothing else. */
@@ -50,8 +51,9 @@ typedef struct Attn {
     const void *q, *k, *v;
     int64_t q_row, k_row, v_row, o_row, k_batch, v_batch;
     void *o, *lse, *matrix, *d_matrix;
-    const void *d_o;     /* bwd: gradient of o (o_row), and o itself is read */
-    void *dq, *dk, *dv_; /* bwd: laid out as q, k, v */
+    const void *d_o;             /* bwd: gradient of o (o_row), and o itself is read */
+    void *dq, *dk, *dv_;         /* bwd: laid out as q, k, v */
+    bool set_dq, set_dk, set_dv; /* not for naive */
 } Attn;
 
 /* Mixed chunk attention of FLASH (Hua 2022, section 3.2), one head, chunks of C positions:
@@ -104,6 +106,7 @@ typedef struct Gate {
     void *y;
     const void *dy;
     void *da, *db;
+    bool set_da, set_db;
 } Gate;
 
 /* y = x * gain + bias over rows of `width` (OffsetScale of GAU; gain or bias may be NULL). */
@@ -188,6 +191,7 @@ typedef struct AdamW {
 
 struct Kernels {
     const char *isa; /* what the table was compiled for: "avx2", "sm_90", ... */
+    bool overwrites; /* looks at the flags set_... */
     Status (*gemm)(Dev *d, const Gemm *a);
     Status (*attn_fwd)(Dev *d, const Attn *a);
     Status (*attn_bwd)(Dev *d, const Attn *a);

@@ -289,23 +289,76 @@ void *call_grad(const Call *c, int i)
     return c->in[i] != NULL && c->in[i]->needs_grad ? c->in[i]->grad.ptr : NULL;
 }
 
+/* A gradient that holds garbage. */
+static Status make_grad(Dev *d, Tensor *x)
+{
+    return x->grad.ptr != NULL ? ST_OK : dev_alloc(d, tensor_bytes(d, x), MEM_ACT, &x->grad);
+}
+
 static Status ensure_grad(Dev *d, Tensor *x)
 {
     if (x->grad.ptr != NULL)
         return ST_OK;
-    TRY(dev_alloc(d, tensor_bytes(d, x), MEM_ACT, &x->grad));
+    TRY(make_grad(d, x));
     return dev_kernels(d)->fill(d, tensor_size(x), 0.0, x->grad.ptr);
 }
 
+static Status copy_grad(Dev *d, const void *from, Tensor *x)
+{
+    int64_t n = tensor_size(x);
+    return dev_kernels(d)->copy(d, &(Copy){.batch = 1,
+                                           .rows = 1,
+                                           .width = n,
+                                           .src = from,
+                                           .dst = x->grad.ptr,
+                                           .src_row = n,
+                                           .dst_row = n});
+}
+
+Status call_pass(const Call *c, int i, bool last)
+{
+    Tensor *x = c->in[i], *y = c->out[0];
+    if (x == NULL || !x->needs_grad)
+        return ST_OK;
+    CHECK(tensor_size(x) == tensor_size(y));
+    if (x->grad.ptr != NULL)
+        return c->k->add(c->dev, tensor_size(x), x->grad.ptr, y->grad.ptr, x->grad.ptr);
+    if (last && y->owned && y->grad.tag == MEM_ACT) {
+        x->grad = y->grad;
+        y->grad = (Buf){0};
+        return ST_OK;
+    }
+    TRY(make_grad(c->dev, x));
+    return copy_grad(c->dev, y->grad.ptr, x);
+}
+
+/* One operand in two roles takes two sums: its gradient begins at zero. */
+static bool overwritten(const Call *c, int i)
+{
+    for (int j = 0; j < c->n_in; j++)
+        if (j != i && c->in[j] == c->in[i])
+            return false;
+    return (c->overwrites >> i & 1) != 0 && c->in[i]->grad.ptr == NULL;
+}
+
+static Status prepare_in(Call *c, int i)
+{
+    if (c->in[i] == NULL || !c->in[i]->needs_grad || (c->passes >> i & 1) != 0)
+        return ST_OK;
+    if (!overwritten(c, i))
+        return ensure_grad(c->dev, c->in[i]);
+    c->fresh |= 1u << i;
+    return make_grad(c->dev, c->in[i]);
+}
+
 /* Outputs that nobody used still need a gradient buffer for the kernel: zeros. */
-static Status prepare(const Call *c, bool *reached)
+static Status prepare(Call *c, bool *reached)
 {
     *reached = false;
     for (int i = 0; i < c->n_out; i++)
         *reached = *reached || c->out[i]->grad.ptr != NULL;
     for (int i = 0; *reached && i < c->n_in; i++)
-        if (c->in[i] != NULL && c->in[i]->needs_grad)
-            TRY(ensure_grad(c->dev, c->in[i]));
+        TRY(prepare_in(c, i));
     for (int i = 0; *reached && i < c->n_out; i++)
         if (c->out[i]->needs_grad)
             TRY(ensure_grad(c->dev, c->out[i]));
@@ -330,19 +383,11 @@ static Status walk(Tape *t, int base)
 
 static Status seed(Tape *t, Tensor *y, const Tensor *dy)
 {
-    const Kernels *k = dev_kernels(t->dev);
-    TRY(ensure_grad(t->dev, y));
+    TRY(make_grad(t->dev, y));
     if (dy == NULL)
-        return k->fill(t->dev, tensor_size(y), 1.0, y->grad.ptr);
+        return dev_kernels(t->dev)->fill(t->dev, tensor_size(y), 1.0, y->grad.ptr);
     CHECK(tensor_size(dy) == tensor_size(y));
-    int64_t n = tensor_size(y);
-    return k->copy(t->dev, &(Copy){.batch = 1,
-                                   .rows = 1,
-                                   .width = n,
-                                   .src = dy->buf.ptr,
-                                   .dst = y->grad.ptr,
-                                   .src_row = n,
-                                   .dst_row = n});
+    return copy_grad(t->dev, dy->buf.ptr, y);
 }
 
 Status tape_backward(Tape *t, Tensor *y, const Tensor *dy)

@@ -94,6 +94,10 @@ typedef struct Call {
     Tensor *in[CALL_MAX_IN]; /* entries may be NULL: an optional operand that is absent */
     Tensor *out[CALL_MAX_OUT];
     double arg[CALL_ARG_BYTES / sizeof(double)]; /* room for the op's own struct, copied in */
+    /* Bit i is about in[i]. Gradients that are made for a backward call are zeroed before it, but
+     * for those of `overwrites`: it looks at call_fresh; and `passes`: it calls call_pass. */
+    unsigned overwrites, passes;
+    unsigned fresh; /* the gradient holds garbage that backward overwrites; set by the walk */
 } Call;
 
 struct Op {
@@ -116,6 +120,13 @@ Tensor *tape_run(Tape *t, const Op *op, Call *c);
 
 /* The gradient buffer of in[i] for the backward pass to add into, or NULL if none is wanted. */
 void *call_grad(const Call *c, int i);
+static inline bool call_fresh(const Call *c, int i)
+{
+    return (c->fresh >> i & 1) != 0;
+}
+/* in[i]'s gradient += out[0]'s, if one is wanted. last: nobody will look at out[0]'s again, so that
+ * in[i] may take its buffer. */
+Status call_pass(const Call *c, int i, bool last);
 static inline void *call_ptr(const Tensor *x)
 {
     return x != NULL ? x->buf.ptr : NULL;

@@ -11,6 +11,7 @@
 typedef struct Case {
     AttnKind kind;
     bool naive, causal, post_rows, with_lens;
+    bool set; /* gradients hold garbage and are overwritten */
     int64_t batch, q_len, k_len, q_pos;
     int heads, d, dv;
     double logit; /* size of scaled scores; 0: 1 */
@@ -151,8 +152,31 @@ static Problem problem(const Case *c)
     return x;
 }
 
+/* The rows of heads * width columns of a gradient become garbage, of which nothing is wanted. */
+static void spoil(float *grad, double *want, int64_t n, int64_t row, int64_t width)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (i % row < width) {
+            grad[i] = NAN;
+            want[i] = 0;
+        }
+}
+
+static void spoil_all(Problem *x)
+{
+    Attn *a = &x->a;
+    a->set_dq = a->set_dk = a->set_dv = true;
+    spoil(x->dq, x->want_dq, x->q_n, a->q_row, a->heads * a->d);
+    for (int64_t b = 0; b < a->batch; b++) { /* behind a batch row lie rows of nobody */
+        spoil(x->dk + b * a->k_batch, x->want_dk + b * a->k_batch, a->k_len * a->k_row, a->k_row,
+              a->heads * a->d);
+        spoil(x->dv + b * a->v_batch, x->want_dv + b * a->v_batch, a->k_len * a->v_row, a->v_row,
+              a->heads * a->dv);
+    }
+}
+
 /* Outputs and gradients, and what they are to become. */
-static void make_outputs(Problem *x)
+static void make_outputs(Problem *x, bool set)
 {
     Attn *a = &x->a;
     const int64_t lse_n = a->batch * a->heads * a->q_len;
@@ -168,6 +192,8 @@ static void make_outputs(Problem *x)
     x->want_dq = pool_widen(x->dq, x->q_n);
     x->want_dk = pool_widen(x->dk, x->k_n);
     x->want_dv = pool_widen(x->dv, x->v_n);
+    if (set)
+        spoil_all(x);
     plain(x);
 }
 
@@ -211,7 +237,7 @@ static void check(Dev *d, Case c, bool bwd)
              c.causal ? " causal" : "", (long)c.batch, (long)c.q_len, (long)c.k_len, (long)c.q_pos,
              c.heads, c.d, c.dv);
     Problem x = problem(&c);
-    make_outputs(&x);
+    make_outputs(&x, c.set);
     check_made(d, &x, c.logit, bwd, what);
     pool_free();
 }
@@ -230,6 +256,7 @@ static void sweep(Dev *d, Case c)
         c.dv = w[1];
         c.heads = w[2];
         check(d, c, true);
+        c.set = !c.naive && !c.set;
     }
 }
 
@@ -272,7 +299,9 @@ static void segments(Dev *d)
                 c.d = 16;
                 c.dv = i % 2 ? 40 : 16;
                 c.batch = 2;
+                c.set = i % 2 == 0;
                 check(d, c, true);
+                c.set = false;
                 c.naive = true;
                 check(d, c, true);
             }
@@ -313,6 +342,7 @@ static void wide(Dev *d)
     check(d, (Case){.q_len = 40, .batch = 26, .heads = 2, .d = 8, .dv = 2048}, false);
     check(d, (Case){.q_len = 33, .batch = 9, .heads = 4, .d = 16, .causal = true}, true);
     check(d, (Case){.q_len = 500, .heads = 1, .d = 8, .causal = true}, true);
+    check(d, (Case){.q_len = 500, .heads = 1, .d = 8, .causal = true, .set = true}, true);
 }
 Test(cpu_attention, wide_values_many_heads_and_slabs)
 {
@@ -335,7 +365,7 @@ static void extremes(Dev *d)
             x.k[i] = same                  ? 1.0f
                      : i < 100 * x.a.k_row ? -1e20f * (1 + fabsf(x.k[i]))
                                            : 1e-20f * x.k[i];
-        make_outputs(&x);
+        make_outputs(&x, false);
         check_made(d, &x, 4.0, same, same ? "ties" : "scores of -inf");
         pool_free();
     }

@@ -171,7 +171,7 @@ static double slope_at(Act act, double x)
     return (act_at(act, x + h) - act_at(act, x - h)) / (2.0 * h);
 }
 
-/* b and db if with & 1, da if with & 2 */
+/* b and db if with & 1, da if with & 2; if with & 4 they hold garbage to be overwritten */
 static void gate_case(Dev *d, Act act, int64_t n, int with)
 {
     char what[64];
@@ -181,6 +181,10 @@ static void gate_case(Dev *d, Act act, int64_t n, int with)
     snprintf(what, sizeof what, "act %d, n %ld, with %d", (int)act, (long)n, with);
     for (int64_t i = 0; i < n; i++) {
         double f = act_at(act, (double)a[i]), up = b != NULL ? (double)b[i] : 1.0;
+        if (with & 4) {
+            da[i] = db[i] = NAN;
+            want_a[i] = want_b[i] = 0.0;
+        }
         y[i] = f * up;
         want_a[i] += (double)dy[i] * up * slope_at(act, (double)a[i]);
         want_b[i] += (double)dy[i] * f;
@@ -188,6 +192,7 @@ static void gate_case(Dev *d, Act act, int64_t n, int with)
     Gate g = {.act = act, .n = n, .a = a, .b = b, .y = pool_zeros(n), .dy = dy};
     g.da = with & 2 ? da : NULL;
     g.db = with & 1 ? db : NULL;
+    g.set_da = g.set_db = (with & 4) != 0;
     cpu_expect(d, gate_fwd, &g, &(Out){g.y, n, y, 2e-6}, 1, what);
     Out outs[] = {{g.da, n, want_a, 1e-5}, {g.db, n, want_b, 1e-5}};
     cpu_expect(d, gate_bwd, &g, outs, 2, what);
@@ -199,7 +204,7 @@ static void gates(Dev *d)
     static const int64_t sizes[] = {1, 3, 17, 64, 65, 1000, 100000};
     for (Act act = ACT_NONE; act <= ACT_SIGMOID; act++)
         for (int i = 0; i < COUNT(sizes); i++)
-            for (int with = 0; with < 4; with++)
+            for (int with = 0; with < 8; with++)
                 gate_case(d, act, sizes[i], with);
 }
 

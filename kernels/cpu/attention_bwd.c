@@ -9,6 +9,7 @@
  * head are cut into slabs, each with its own sum for dq, and these are added in order at the end:
  * nothing is computed twice, and the cut depends on the shape alone. */
 #include <omp.h>
+#include <string.h>
 
 #include "kernels/cpu/attention.h"
 
@@ -164,11 +165,33 @@ static void one_query_tile(const Task *t, int64_t q0)
     add_gradients(t, &r);
 }
 
-static void add_rows(int rows, int cols, const float *src, int64_t ld, float *dst, int64_t dst_ld)
+/* dst += src, or dst = src. */
+static void give_rows(bool set, int rows, int cols, const float *src, int64_t ld, float *dst,
+                      int64_t dst_ld)
 {
     for (int i = 0; i < rows; i++)
         for (int c = 0; c < cols; c++)
-            dst[i * dst_ld + c] += src[i * ld + c];
+            dst[i * dst_ld + c] = src[i * ld + c] + (set ? 0.0f : dst[i * dst_ld + c]);
+}
+
+static void zero_rows(int64_t rows, int cols, float *dst, int64_t dst_ld)
+{
+    for (int64_t i = 0; i < rows; i++)
+        memset(dst + i * dst_ld, 0, (size_t)cols * sizeof *dst);
+}
+
+/* Of gradients that are overwritten, the rows that no task comes to: keys from `keys` on. */
+static void zero_unseen(const Task *t, int64_t keys)
+{
+    const Attn *a = t->a;
+    const int64_t k_at = attn_k_at(a, t->b, t->h) + keys * a->k_row;
+    const int64_t v_at = attn_v_at(a, t->b, t->h) + keys * a->v_row;
+    if (a->set_dk)
+        zero_rows(a->k_len - keys, a->d, (float *)a->dk + k_at, a->k_row);
+    if (a->set_dv)
+        zero_rows(a->k_len - keys, a->dv, (float *)a->dv_ + v_at, a->v_row);
+    if (a->set_dq && keys == 0)
+        zero_rows(a->q_len, a->d, (float *)a->dq + attn_q_at(a, t->b, t->h), a->q_row);
 }
 
 static void one_key_tile(Task *t)
@@ -188,9 +211,9 @@ static void one_key_tile(Task *t)
     for (int64_t q0 = attn_first_query(a, t->k0); q0 < a->q_len; q0 += BQ)
         one_query_tile(t, q0);
     if (a->dk != NULL)
-        add_rows(t->n, a->d, t->dk, t->f->d_ld, (float *)a->dk + k_at, a->k_row);
+        give_rows(a->set_dk, t->n, a->d, t->dk, t->f->d_ld, (float *)a->dk + k_at, a->k_row);
     if (a->dv_ != NULL)
-        add_rows(t->n, a->dv, t->dv, t->f->v_ld, (float *)a->dv_ + v_at, a->v_row);
+        give_rows(a->set_dv, t->n, a->dv, t->dv, t->f->v_ld, (float *)a->dv_ + v_at, a->v_row);
 }
 
 /* The first key tile of a slab: equal numbers of (query, key tile) pairs before and behind. */
@@ -226,9 +249,11 @@ static void one_slab(const Bwd *f, int64_t pair, int64_t slab)
     }
     for (t.k0 = begin * BK; t.k0 < end; t.k0 += BK) {
         t.n = (int)min64(BK, end - t.k0);
-        t.dq_mode = f->slabs > 1 && t.k0 == begin * BK ? TILE_SET : TILE_ADD;
+        t.dq_mode = (f->slabs > 1 || a->set_dq) && t.k0 == begin * BK ? TILE_SET : TILE_ADD;
         one_key_tile(&t);
     }
+    if (slab + 1 == f->slabs)
+        zero_unseen(&t, keys);
 }
 
 static void row_deltas(const Bwd *f, int64_t pair, int64_t q0)
@@ -257,7 +282,8 @@ static void fold_sums(const Bwd *f, int64_t pair, int64_t q0)
         const float *sum = f->sums + ((pair * f->slabs + s) * a->q_len + first) * f->d_ld;
         float *dq = (float *)a->dq + attn_q_at(a, b, pair % a->heads) + first * a->q_row;
         if (key < attn_keys(a, b) && slab_begin(f, s + 1) * BK > key)
-            add_rows((int)max64(0, q0 + rows - first), a->d, sum, f->d_ld, dq, a->q_row);
+            give_rows(a->set_dq && s == 0, (int)max64(0, q0 + rows - first), a->d, sum, f->d_ld, dq,
+                      a->q_row);
     }
 }
 

@@ -108,11 +108,17 @@ Status CPU(gate_fwd)(Dev *d, const Gate *g)
     return ST_OK;
 }
 
-/* Pointers of one block; b, da and db may be NULL. */
+/* Pointers of one block; b, da and db may be NULL; set: overwrite, do not add. */
 typedef struct Pull {
     const float *a, *b, *dy;
     float *da, *db;
+    bool set_da, set_db;
 } Pull;
+
+INLINE void give(float *to, bool set, vf x, int64_t n)
+{
+    vput(to, set ? x : vget(to, n) + x, n);
+}
 
 INLINE void bwd_run(Act act, int64_t n, Pull p)
 {
@@ -121,9 +127,9 @@ INLINE void bwd_run(Act act, int64_t n, Pull p)
         vf dy = vget(p.dy + i, n - i);
         vf up = p.b != NULL ? dy * vget(p.b + i, n - i) : dy;
         if (p.da != NULL)
-            vput(p.da + i, vget(p.da + i, n - i) + up * s.df, n - i);
+            give(p.da + i, p.set_da, up * s.df, n - i);
         if (p.db != NULL)
-            vput(p.db + i, vget(p.db + i, n - i) + dy * s.f, n - i);
+            give(p.db + i, p.set_db, dy * s.f, n - i);
     }
 }
 
@@ -155,11 +161,16 @@ Status CPU(gate_bwd)(Dev *d, const Gate *g)
 {
     (void)d;
     CHECK(g->b != NULL || g->db == NULL);
-    Pull all = {g->a, g->b, g->dy, g->da, g->db};
+    Pull all = {g->a, g->b, g->dy, g->da, g->db, g->set_da, g->set_db};
 #pragma omp parallel for schedule(static) if (g->n > PARALLEL_FROM)
     for (int64_t i = 0; i < g->n; i += BLOCK) {
-        Pull p = {all.a + i, all.b != NULL ? all.b + i : NULL, all.dy + i,
-                  all.da != NULL ? all.da + i : NULL, all.db != NULL ? all.db + i : NULL};
+        Pull p = {all.a + i,
+                  all.b != NULL ? all.b + i : NULL,
+                  all.dy + i,
+                  all.da != NULL ? all.da + i : NULL,
+                  all.db != NULL ? all.db + i : NULL,
+                  all.set_da,
+                  all.set_db};
         bwd_block(g->act, min64(BLOCK, g->n - i), p);
     }
     return ST_OK;

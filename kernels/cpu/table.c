@@ -6,6 +6,7 @@
 
 const Kernels CPU(kernels) = {
     .isa = ISA_TEXT(CPU_ISA),
+    .overwrites = true,
     .gemm = CPU(gemm),
     .attn_fwd = CPU(attn_fwd),
     .attn_bwd = CPU(attn_bwd),

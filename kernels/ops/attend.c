@@ -70,6 +70,9 @@ static Status attend_backward(const Call *c)
     a.dq = call_grad(c, Q);
     a.dk = call_grad(c, K);
     a.dv_ = call_grad(c, V);
+    a.set_dq = call_fresh(c, Q);
+    a.set_dk = call_fresh(c, K);
+    a.set_dv = call_fresh(c, V);
     TRY(call_needs(c, c->k->attn_bwd != NULL, "attn_bwd"));
     Buf d_matrix = {0};
     if (a.naive)
@@ -105,6 +108,7 @@ Tensor *op_attend(Tape *t, Tensor *q, Tensor *k, Tensor *v, Tensor *lens, Attend
     call_in(&c, k);
     call_in(&c, v);
     call_in(&c, lens);
+    c.overwrites = c.k->overwrites && !o.naive ? 1 << Q | 1 << K | 1 << V : 0;
     call_out(&c, t, REAL, 3, (int64_t[]){b, n, tensor_width(v)});
     if (o.kind == ATTN_SOFTMAX && tape_has_grad(t))
         call_out_aside(&c, t, 3, (int64_t[]){b, o.heads, n});

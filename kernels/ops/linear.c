@@ -37,7 +37,7 @@ static Status backward(const Call *c)
                .k = s.out,
                .tb = true,
                .alpha = 1,
-               .beta = 1,
+               .beta = call_fresh(c, 0) ? 0 : 1,
                .a = dy,
                .b = call_ptr(c->in[1]),
                .c = call_grad(c, 0),
@@ -85,6 +85,7 @@ Tensor *op_linear(Tape *t, Tensor *x, Tensor *w, Tensor *bias)
     call_in(&c, x);
     call_in(&c, w);
     call_in(&c, bias);
+    c.overwrites = 1;
     call_out(&c, t, REAL, x->rank, dim);
     return tape_run(t, &linear, &c);
 }

@@ -15,7 +15,9 @@ static Gate gate_of(const Call *c)
                   .y = call_ptr(c->out[0]),
                   .dy = c->out[0]->grad.ptr,
                   .da = call_grad(c, 0),
-                  .db = call_grad(c, 1)};
+                  .db = call_grad(c, 1),
+                  .set_da = call_fresh(c, 0),
+                  .set_db = call_fresh(c, 1)};
 }
 
 static Status gate_forward(const Call *c)
@@ -40,6 +42,7 @@ Tensor *op_gate(Tape *t, Act f, Tensor *a, Tensor *b)
     Call c = call_new(t, &f, sizeof f);
     call_in(&c, a);
     call_in(&c, b);
+    c.overwrites = c.k->overwrites ? 1 | 2 : 0;
     call_out_like(&c, t, a);
     return tape_run(t, &gate, &c);
 }
@@ -59,11 +62,8 @@ static Status add_forward(const Call *c)
 
 static Status add_backward(const Call *c)
 {
-    int64_t n = tensor_size(c->in[0]);
-    for (int i = 0; i < 2; i++)
-        if (call_grad(c, i) != NULL)
-            TRY(c->k->add(c->dev, n, call_grad(c, i), c->out[0]->grad.ptr, call_grad(c, i)));
-    return ST_OK;
+    TRY(call_pass(c, 0, false));
+    return call_pass(c, 1, true);
 }
 
 static const Op add = {"add", add_forward, add_backward, NULL};
@@ -74,6 +74,7 @@ Tensor *op_add(Tape *t, Tensor *a, Tensor *b)
     Call c = call_new(t, NULL, 0);
     call_in(&c, a);
     call_in(&c, b);
+    c.passes = 1 | 2;
     call_out_like(&c, t, a);
     return tape_run(t, &add, &c);
 }
@@ -208,7 +209,8 @@ static Status rope_forward(const Call *c)
 static Status rope_backward(const Call *c)
 {
     Rope a = rope_of(c);
-    a.inverse = a.add = true;
+    a.inverse = true;
+    a.add = !call_fresh(c, 0);
     a.x = c->out[0]->grad.ptr;
     a.y = call_grad(c, 0);
     return c->k->rope(c->dev, &a);
@@ -222,6 +224,7 @@ Tensor *op_rope(Tape *t, Tensor *x, RopeOpt o)
     CHECK(o.rot % 2 == 0 && o.rot <= tensor_width(x) / o.heads);
     Call c = call_new(t, &o, sizeof o);
     call_in(&c, x);
+    c.overwrites = 1;
     call_out_like(&c, t, x);
     return tape_run(t, &rope, &c);
 }
