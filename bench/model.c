@@ -43,8 +43,17 @@ int model_end_slots(const ModelSpec *s, BlockSlot out[MODEL_ENDS])
     return n;
 }
 
+/* The same numbers on every backend: those of single precision. */
+static Status fill_taps(Model *m, Tensor *t)
+{
+    TRY(tensor_fill(m->dev, t, (double)(0.5f / (float)t->dim[0])));
+    return dev_kernels(m->dev)->fill(m->dev, t->dim[1], 0.5, t->buf.ptr);
+}
+
 static Status fill_param(Model *m, ModelParam *p, const Slot *slot, uint32_t stream)
 {
+    if (slot->init == INIT_TAPS)
+        return fill_taps(m, &p->t);
     if (slot->init != INIT_NORMAL)
         return tensor_fill(m->dev, &p->t, slot->init == INIT_ONE ? 1.0 : 0.0);
     int64_t n = tensor_size(&p->t);

@@ -88,18 +88,20 @@ static ModelSpec spec_of(const Setting *s)
                        .seed = 3};
 }
 
-/* Gains around 1, biases around 0.3, matrices as initialised. */
+/* Gains around 1, biases around 0.3, taps of convolutions around what they are, matrices as
+ * initialised. */
 static void stir(Stand *r)
 {
     for (int i = 0; i < r->m.n_params; i++) {
         Tensor *t = &r->m.param[i].t;
         int64_t n = tensor_size(t);
-        if (t->rank != 1)
+        bool taps = strstr(r->m.param[i].name, ".conv_") != NULL;
+        if (t->rank != 1 && !taps)
             continue;
         double *x = numbers(n, 0.3, 100 + (uint32_t)i);
         bool gain = strstr(r->m.param[i].name, "gain") != NULL;
-        for (int64_t j = 0; gain && j < n; j++)
-            x[j] += 1;
+        for (int64_t j = 0; j < n; j++)
+            x[j] += gain ? 1 : taps ? 0.2 : 0;
         must(dev_write_f64(r->d, t->buf, 0, x, n));
         free(x);
     }

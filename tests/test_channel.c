@@ -46,10 +46,10 @@ Test(channel, its_options_stand_beside_the_mixers)
     cr_expect(c.ffn_opt[0] == 3 && c.opt[0] == 0);
     cr_expect_eq(mix_options(&toy_channel, "lift=4", &c), ST_USAGE);
     cr_expect_eq(mix_options(&toy_channel, "lifts=1", &c), ST_USAGE);
-    cr_expect_not_null(strstr(status_reason(), "rope_base, lift"), "%s", status_reason());
-    cr_expect_str_eq(variant_option_at(&toy_channel, 3)->name, "lift");
-    cr_expect_null(variant_option_at(&toy_channel, 4));
-    *variant_option_value(&toy_channel, &c, 3) = 2;
+    cr_expect_not_null(strstr(status_reason(), "rope, lift"), "%s", status_reason());
+    cr_expect_str_eq(variant_option_at(&toy_channel, 4)->name, "lift");
+    cr_expect_null(variant_option_at(&toy_channel, 5));
+    *variant_option_value(&toy_channel, &c, 4) = 2;
     cr_expect_eq(c.ffn_opt[0], 2);
 }
 

@@ -155,7 +155,7 @@ extern const Mixer mixer_gau;
 /* One chunk and no global part is GAU with n = C. */
 static const Equal equals[] = {
     {"s=6 c=64 norm=1", true, 13, 64, &mixer_gau, "s=6 scaling=1",
-     "qq_gain=q_gain qq_bias=q_bias kq_gain=k_gain kq_bias=k_bias"},
+     "qq_gain=q_gain qq_bias=q_bias kq_gain=k_gain kq_bias=k_bias", NULL},
     {0},
 };
 

@@ -3,26 +3,27 @@
  * Vaswani et al. 2017, "Attention Is All You Need", section 3.2:
  *     y = concat_h( softmax(Q_h K_h' / sqrt(d)) V_h ) W_o        time O(T^2 D), state O(T D)
  * Differs from the paper: rotary instead of sinusoidal positions (Su 2021), so that any T works. */
-#include "variants/template/mixer.h"
+#include "variants/template/attention.h"
 
 #include <math.h>
 
 enum { W_Q, W_K, W_V, W_O, N_PARAMS };
 enum { K_CACHE, V_CACHE, N_STATE };
-enum { Q, K, V, N_PARTS };
-enum { ROPE_HALF, ROPE_ROT, ROPE_BASE };
 
 static const Option options[] = {
     {"rope_half", 1, 0, 1, true, "1: rotary pairs (i, i + r/2); 0: neighbours (2i, 2i + 1)"},
     {"rope_rot", 0, 0, 4096, true, "rotated columns of a head; 0: all of them"},
     {"rope_base", 10000, 1, 1e9, false, "base of the rotary frequencies"},
+    {"rope", 1, 0, 1, true, "1: rotary positions; 0: none"},
     {0},
 };
 
-static Status accepts(const MixCtx *c)
+Status attention_accepts(const MixCtx *c)
 {
     int d = c->width / c->heads, rot = (int)c->opt[ROPE_ROT];
-    if (d % 2 != 0)
+    if (c->opt[ROPE] == 0)
+        return ST_OK;
+    if (d % 2 != 0 && rot == 0)
         return FAIL(ST_SHAPE, "rotary positions need an even head width, not %d / %d = %d",
                     c->width, c->heads, d);
     if (rot % 2 != 0 || rot > d)
@@ -44,13 +45,18 @@ static void state(Slot s[], const MixCtx *c)
     s[V_CACHE] = slot_state("v", c->batch, c->cap, c->width);
 }
 
+Tensor *attention_turn(Tape *t, const MixCtx *c, Tensor *x)
+{
+    RopeOpt o = {c->pos, c->heads, (int)c->opt[ROPE_ROT], c->opt[ROPE_BASE],
+                 c->opt[ROPE_HALF] != 0};
+    return c->opt[ROPE] != 0 ? op_rope(t, x, o) : x;
+}
+
 static void project(Tape *t, const MixIn *in, Tensor *x, Parts *out)
 {
     const MixCtx *c = in->ctx;
-    RopeOpt rope = {c->pos, c->heads, (int)c->opt[ROPE_ROT], c->opt[ROPE_BASE],
-                    c->opt[ROPE_HALF] != 0};
-    out->p[Q] = op_rope(t, op_linear(t, x, in->w[W_Q], NULL), rope); /* (B,T,H*d) */
-    out->p[K] = op_rope(t, op_linear(t, x, in->w[W_K], NULL), rope);
+    out->p[Q] = attention_turn(t, c, op_linear(t, x, in->w[W_Q], NULL)); /* (B,T,H*d) */
+    out->p[K] = attention_turn(t, c, op_linear(t, x, in->w[W_K], NULL));
     out->p[V] = op_linear(t, x, in->w[W_V], NULL);
 }
 
@@ -67,7 +73,7 @@ Tensor *attend_cached(Tape *t, const MixIn *in, Tensor *q, Tensor *k, Tensor *v,
     return op_attend(t, q, in->st[K_CACHE], in->st[V_CACHE], c->lens, o);
 }
 
-static Tensor *mix(Tape *t, const MixIn *in, const Parts *parts)
+Tensor *attention_mix(Tape *t, const MixIn *in, const Parts *parts)
 {
     const MixCtx *c = in->ctx;
     AttendOpt o = {.kind = ATTN_SOFTMAX,
@@ -84,13 +90,13 @@ static Tensor *finish(Tape *t, const MixIn *in, const Parts *parts, Tensor *mixe
     return op_linear(t, mixed, in->w[W_O], NULL);
 }
 
-static int groups(const MixCtx *c)
+int attention_groups(const MixCtx *c)
 {
     return c->heads;
 }
 
 /* P_ij = exp(s_ij) / sum_j exp(s_ij) over the visible keys, s = q.k / sqrt(d). */
-static void matrix(double *P, const HostParts *h, int g, const MixCtx *c)
+void attention_matrix(double *P, const HostParts *h, int g, const MixCtx *c)
 {
     int d = c->width / c->heads;
     for (int64_t i = 0; i < h->len; i++) {
@@ -111,7 +117,7 @@ static void matrix(double *P, const HostParts *h, int g, const MixCtx *c)
 }
 
 /* 8 D^2 a position for the four projections, 4 D a pair for q.k and p.v. */
-static double flops(const MixCtx *c)
+double attention_flops(const MixCtx *c)
 {
     double rows = (double)c->batch * (double)c->q_len, d = c->width;
     return 8 * rows * d * d +
@@ -123,16 +129,16 @@ const Mixer mixer_attention = {
     .caps = CAP_CAUSAL | CAP_BIDIRECTIONAL | CAP_STATEFUL | CAP_HEADS_EXCHANGEABLE | CAP_NAIVE,
     .n_params = N_PARAMS,
     .n_state = N_STATE,
-    .n_parts = N_PARTS,
+    .n_parts = ATTENTION_PARTS,
     .v_part = V,
     .options = options,
-    .accepts = accepts,
+    .accepts = attention_accepts,
     .params = params,
     .state = state,
     .project = project,
-    .mix = mix,
+    .mix = attention_mix,
     .finish = finish,
-    .groups = groups,
-    .matrix = matrix,
-    .flops = flops,
+    .groups = attention_groups,
+    .matrix = attention_matrix,
+    .flops = attention_flops,
 };

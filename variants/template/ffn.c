@@ -6,15 +6,17 @@ static double rows_of(const MixCtx *c)
     return (double)c->batch * (double)c->q_len;
 }
 
-/* ---- gelu(x W_in + b_in) W_out + b_out, F = 4 D (Vaswani 2017 with GELU) ---- */
-enum { W_IN, B_IN, W_OUT, B_OUT, N_GELU };
+/* ---- f(x W_in + b_in) W_out + b_out, F = 4 D: GELU (Vaswani 2017), relu^2 (So 2021, section 3)
+ * ----
+ */
+enum { W_IN, B_IN, W_OUT, B_OUT, N_DENSE };
 
 static int four_times(int width)
 {
     return 4 * width;
 }
 
-static void gelu_params(Slot s[], const MixCtx *c)
+static void dense_params(Slot s[], const MixCtx *c)
 {
     s[W_IN] = slot_matrix("w_in", c->width, c->ffn);
     s[B_IN] = slot_bias("b_in", c->ffn);
@@ -22,25 +24,42 @@ static void gelu_params(Slot s[], const MixCtx *c)
     s[B_OUT] = slot_bias("b_out", c->width);
 }
 
-static Tensor *gelu_forward(Tape *t, const MixIn *in, const Parts *parts, Tensor *x)
+static Tensor *dense(Tape *t, Act f, Tensor *const w[], Tensor *x)
 {
-    (void)parts;
-    Tensor *const *w = in->w;
-    Tensor *h = op_act(t, ACT_GELU, op_linear(t, x, w[W_IN], w[B_IN])); /* (B,T,F) */
+    Tensor *h = op_act(t, f, op_linear(t, x, w[W_IN], w[B_IN])); /* (B,T,F) */
     return op_linear(t, h, w[W_OUT], w[B_OUT]);
 }
 
-static double gelu_flops(const MixCtx *c)
+static Tensor *gelu_forward(Tape *t, const MixIn *in, const Parts *parts, Tensor *x)
+{
+    (void)parts;
+    return dense(t, ACT_GELU, in->w, x);
+}
+
+static Tensor *relu2_forward(Tape *t, const MixIn *in, const Parts *parts, Tensor *x)
+{
+    (void)parts;
+    return dense(t, ACT_RELU2, in->w, x);
+}
+
+static double dense_flops(const MixCtx *c)
 {
     return 4 * rows_of(c) * c->width * c->ffn;
 }
 
 const ChannelMixer channel_gelu = {.name = "gelu",
-                                   .n_params = N_GELU,
+                                   .n_params = N_DENSE,
                                    .default_ffn = four_times,
-                                   .params = gelu_params,
+                                   .params = dense_params,
                                    .forward = gelu_forward,
-                                   .flops = gelu_flops};
+                                   .flops = dense_flops};
+
+const ChannelMixer channel_relu2 = {.name = "relu2",
+                                    .n_params = N_DENSE,
+                                    .default_ffn = four_times,
+                                    .params = dense_params,
+                                    .forward = relu2_forward,
+                                    .flops = dense_flops};
 
 /* ---- (silu(x W_gate) * (x W_in)) W_out, F = 8/3 D (Shazeer 2020, arXiv:2002.05202) ---- */
 enum { W_GATE, W_UP, W_DOWN, N_SWIGLU };

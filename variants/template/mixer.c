@@ -28,6 +28,11 @@ Slot slot_bias(const char *name, int64_t n)
     return (Slot){.name = name, .init = INIT_ZERO, .rank = 1, .dim = {n}, .bias = true};
 }
 
+Slot slot_taps(const char *name, int taps, int64_t n)
+{
+    return (Slot){.name = name, .init = INIT_TAPS, .rank = 2, .dim = {taps, n}};
+}
+
 Slot slot_state(const char *name, int64_t b, int64_t rows, int64_t width)
 {
     return (Slot){.name = name, .init = INIT_ZERO, .rank = 3, .dim = {b, rows, width}};

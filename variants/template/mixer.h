@@ -37,7 +37,12 @@ enum MixCaps {
 enum { N_CAPS = 10 };
 extern const char *const cap_names[N_CAPS]; /* "causal", "bidirectional", ... in bit order */
 
-typedef enum Init { INIT_NORMAL, INIT_ZERO, INIT_ONE } Init;
+typedef enum Init {
+    INIT_NORMAL,
+    INIT_ZERO,
+    INIT_ONE,
+    INIT_TAPS /* (taps,W): the first row is 1/2, all others 1/(2 taps) (So 2021) */
+} Init;
 
 /* A tensor to allocate: a parameter, or a piece of carried state (always zero at the start). */
 typedef struct Slot {
@@ -52,7 +57,8 @@ typedef struct Slot {
 } Slot;
 Slot slot_matrix(const char *name, int64_t in, int64_t out); /* normal, sd 1/sqrt(in), decays */
 Slot slot_vector(const char *name, Init init, double sd, int64_t n);
-Slot slot_bias(const char *name, int64_t n); /* of a dense layer: zeros */
+Slot slot_bias(const char *name, int64_t n);           /* of a dense layer: zeros */
+Slot slot_taps(const char *name, int taps, int64_t n); /* of a convolution by columns */
 Slot slot_state(const char *name, int64_t b, int64_t rows, int64_t width); /* (B,rows,width) */
 
 /* A number that the command line can set (--set key=value). */
@@ -132,15 +138,17 @@ typedef struct HostParts {
     int64_t valid; /* valid keys */
 } HostParts;
 
-/* With these options this mixer equals that one; names are mapped "mine=theirs mine2=theirs2",
- * parameters that are not mapped keep their name if the other has it. */
+/* With these options this mixer equals that one in the same recipe; names are mapped "mine=theirs
+ * mine2=theirs2", parameters that are not mapped keep their name if the other has it. `eye` names
+ * parameters of mine that have to have ones on the diagonal, or (taps) in the first row, and zeros
+ * elsewhere. */
 typedef struct Equal {
     const char *set;
     bool causal;
     int64_t len, n_norm;
     const struct Mixer *other;
     const char *other_set;
-    const char *map;
+    const char *map, *eye;
 } Equal;
 
 typedef struct Mixer {
@@ -265,8 +273,8 @@ const Variant *variant_find(const char *name); /* NULL if there is none */
 Tensor *attend_cached(Tape *t, const MixIn *in, Tensor *q, Tensor *k, Tensor *v, AttendOpt o);
 
 /* The mixers and channel mixers that several variants share. */
-extern const Mixer mixer_attention;
-extern const ChannelMixer channel_gelu, channel_swiglu;
+extern const Mixer mixer_attention, mixer_dconv;
+extern const ChannelMixer channel_gelu, channel_relu2, channel_swiglu;
 extern const LossLayer loss_dense; /* logits = x W, without a bias */
 
 /* Fills the option values from the defaults, the variant's mixer_set and then `set` ("k=v k=v", may
