@@ -3,6 +3,7 @@
 #include "bench/case.h"
 #include "bench/clock.h"
 
+#include "bench/kernel_case.h"
 #include "bench/limits.h"
 #include "bench/measure.h"
 #include "bench/rig.h"
@@ -23,7 +24,7 @@ void row_fail(Row *row, Status st)
         snprintf(row->reason, sizeof row->reason, "%s", status_reason());
 }
 
-static Memory memory_of(const MemUse *m, int64_t n_allocs)
+Memory case_memory(const MemUse *m, int64_t n_allocs)
 {
     return (Memory){.counted = (int64_t)m->peak_counted,
                     .param = (int64_t)m->peak[MEM_PARAM],
@@ -43,7 +44,7 @@ static Status first_step(Rig *r, double *seconds, Memory *memory)
     dev_mem_reset_peak(r->dev);
     TRY(rig_run(r, 1, seconds));
     MemUse use = dev_mem(r->dev);
-    *memory = memory_of(&use, use.n_allocs - before);
+    *memory = case_memory(&use, use.n_allocs - before);
     return rig_check_finite(r);
 }
 
@@ -67,6 +68,10 @@ void case_predict(const Case *c, Row *row)
 {
     Rig r = {0};
     Dev *d = NULL;
+    if (c->level == LEVEL_KERNEL) {
+        kernel_predict(c, row);
+        return;
+    }
     *row = (Row){.kind = ROW_CASE, .c = *c};
     Status st = dev_open(&d, "dry", 0, 0);
     if (st == ST_OK)
@@ -109,6 +114,10 @@ void case_run(const Case *c, Row *row)
     case_predict(c, row);
     if (row->status != ROW_OK)
         return;
+    if (c->level == LEVEL_KERNEL) {
+        kernel_measure(c, row);
+        return;
+    }
     Rates machine = roof_sample(c);
     malloc_trim(0); /* what earlier cases left must not hide this one's memory */
     limits_reset_peak();

@@ -2,6 +2,7 @@
 #ifndef LONGMIX_CASE_H
 #define LONGMIX_CASE_H
 
+#include "kernels/device.h"
 #include "report/row.h"
 
 /* Fills a row with what the dry backend says: memory, work, parameters. Takes milliseconds. */
@@ -9,6 +10,8 @@ void case_predict(const Case *c, Row *row);
 /* Runs and times it; the row also holds the prediction. A case that cannot run is a row, too. */
 void case_run(const Case *c, Row *row);
 
+/* Peaks by tag, as a row has them. */
+Memory case_memory(const MemUse *m, int64_t n_allocs);
 /* How a failure is called in a row, with its reason. */
 void row_fail(Row *row, Status st);
 

@@ -3,6 +3,7 @@
 #include "bench/check.h"
 
 #include "bench/case.h"
+#include "bench/kernel_case.h"
 #include "bench/model.h"
 #include "kernels/rng.h"
 
@@ -44,6 +45,8 @@ static void shrink(const Variant *v, char *set, size_t size)
 
 Case check_case(const Case *c)
 {
+    if (c->level == LEVEL_KERNEL)
+        return kernel_check_case(c);
     const Variant *v = variant_find(c->variant);
     Case s = *c;
     s.level = LEVEL_LAYER;
@@ -286,6 +289,10 @@ static Status check_carried(Side *a, Side *b, const Case *c, double *error)
 void check_run(const Case *c, Row *row)
 {
     Side a = {0}, b = {0}, carried = {0};
+    if (c->level == LEVEL_KERNEL) {
+        kernel_check(c, row);
+        return;
+    }
     Case s = check_case(c);
     *row = (Row){.kind = ROW_CHECK, .c = s, .tolerance = TOLERANCE};
     Status st = check_sides(&a, &b, &s, &row->error);

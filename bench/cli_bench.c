@@ -18,6 +18,7 @@ enum {
     LEVEL,
     PASS,
     IMPL,
+    KERNELS,
     WIDTH,
     HEADS,
     LAYERS,
@@ -57,7 +58,14 @@ static const struct argp_option options[] = {
     {"variants", FIRST + VARIANTS, "LIST", 0, "names of `longmix list`, or all (default)", 1},
     {"n", FIRST + N, "LENGTHS", 0,
      "context lengths: 4k, 512..1M (doubling), 512-4096*2, lists of these", 1},
-    {"level", FIRST + LEVEL, "LIST", 0, "mix (token mixing alone), layer, model", 1},
+    {"level", FIRST + LEVEL, "LIST", 0,
+     "mix (token mixing alone), layer, model; kernel: single kernels beside their roof, at sizes "
+     "of their own",
+     1},
+    {"kernels", FIRST + KERNELS, "LIST", 0,
+     "at level kernel: names, or all (default: all but the slow ones); --n and --pass choose among "
+     "their cases",
+     1},
     {"pass", FIRST + PASS, "LIST", 0,
      "fwd, bwd, train, prefill (by segments), decode (one token at depth n)", 1},
     {"impl", FIRST + IMPL, "LIST", 0, "tiled, naive (the n x n matrix in memory)", 1},
@@ -102,6 +110,7 @@ static const char doc[] =
     "Examples:\n"
     "  longmix bench --profile smoke --out /tmp/smoke.jsonl\n"
     "  longmix bench --variants vanilla,flash_linear --n 512..1M --pass prefill --time-limit 2m\n"
+    "  longmix bench --kernels attention,norm --pass fwd --out /tmp/kernels.jsonl\n"
     "  longmix bench --n 4k --level mix --pass fwd,bwd --impl tiled,naive --set c=128 --dry-run";
 
 /* "k=v" or "k=v k=v", after those before. */
@@ -152,6 +161,17 @@ static const char *given_or(const Args *a, int option, const char *otherwise)
     return a->given[option] != NULL ? a->given[option] : otherwise;
 }
 
+/* Kernels that are named are wanted whatever they take. */
+static Status ask_kernels(const Args *a, Group *g)
+{
+    KernelNames names = kernel_names();
+    TRY(parse_names(given_or(a, KERNELS, "all"), "kernel", names.name, &g->kernels));
+    g->slow_kernels = a->given[KERNELS] != NULL;
+    g->some_n = a->given[N] != NULL;
+    g->some_passes = a->given[PASS] != NULL;
+    return ST_OK;
+}
+
 /* Asking for an axis replaces the profile's groups by one; what is not asked has a default. */
 static Status ask_group(const Args *a, Sweep *s)
 {
@@ -161,9 +181,11 @@ static Status ask_group(const Args *a, Sweep *s)
     *g = (Group){.asked = true};
     TRY(parse_names("all", "variant", variants.name, &g->variants));
     TRY(parse_lengths(given_or(a, N, "512..16k"), "--n", &g->n));
-    TRY(parse_names(given_or(a, LEVEL, "layer"), "level", level_names, &g->levels));
+    const char *level = a->given[KERNELS] != NULL ? "kernel" : "layer";
+    TRY(parse_names(given_or(a, LEVEL, level), "level", level_names, &g->levels));
     TRY(parse_names(given_or(a, PASS, "fwd"), "pass", pass_names, &g->passes));
     TRY(parse_names(given_or(a, IMPL, "tiled"), "implementation", impl_names, &g->impls));
+    TRY(ask_kernels(a, g));
     s->training.tokens = 0;
     if (a->given[PROFILE] != NULL)
         return ST_OK;
@@ -179,7 +201,7 @@ static Status choose(const Args *a, Sweep *s)
     uint64_t mask = 0;
     TRY(profile_apply(given_or(a, PROFILE, "quick"), s));
     if (a->given[N] != NULL || a->given[LEVEL] != NULL || a->given[PASS] != NULL ||
-        a->given[IMPL] != NULL)
+        a->given[IMPL] != NULL || a->given[KERNELS] != NULL)
         TRY(ask_group(a, s));
     TRY(parse_names(given_or(a, VARIANTS, "all"), "variant", variants.name, &mask));
     s->training.variants &= mask;

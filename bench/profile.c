@@ -119,7 +119,9 @@ ProfileNames profile_names(void)
 static Status group_of(const ProfileGroup *p, Group *g)
 {
     VariantNames variants = variant_names();
+    KernelNames kernels = kernel_names();
     *g = (Group){.time_limit = p->time_limit, .must = p->must};
+    TRY(parse_names("all", "kernel", kernels.name, &g->kernels));
     TRY(parse_names(p->variants, "variant", variants.name, &g->variants));
     TRY(parse_names(p->levels, "level", level_names, &g->levels));
     TRY(parse_names(p->passes, "pass", pass_names, &g->passes));

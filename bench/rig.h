@@ -45,6 +45,9 @@ int64_t rig_rotated_bytes(const Rig *r);
  * forward pass of an isolated backward pass). On the dry device a prefill of thousands of segments
  * runs a few of them and counts the work of all. */
 Status rig_run(Rig *r, int steps, double *seconds);
+/* Segment i of a prefill, at its place in the sequence; the last one may be shorter. */
+Status rig_segment(Rig *r, int64_t i, double *seconds);
+int64_t rig_segment_tokens(const Rig *r, int64_t i); /* of each sequence */
 /* A timing has to be of a multiple of so many steps: they differ, and only together do they give
  * the mean. Above 1 for decode with a state of fixed size, whose chunks fill and close: steps go
  * through the last RIG_WALK positions and start over. The state then takes the same tokens again;

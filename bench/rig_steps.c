@@ -138,13 +138,18 @@ static Status run_train(Rig *r, int steps, double *seconds)
     return timer_stop(r->timer, seconds);
 }
 
-/* Segment i of the pass, at its place in the sequence; the last one may be shorter. */
-static Status run_segment(Rig *r, int64_t i, double *seconds)
+int64_t rig_segment_tokens(const Rig *r, int64_t i)
+{
+    int64_t len = r->m.spec.ctx.q_len;
+    return min64(len, r->c.n - i * len);
+}
+
+Status rig_segment(Rig *r, int64_t i, double *seconds)
 {
     int64_t len = r->m.spec.ctx.q_len, pos = i * len;
     Input *in = &r->input[0];
     r->m.ctx.pos = pos;
-    r->m.ctx.q_len = in->t[0].dim[1] = min64(len, r->c.n - pos);
+    r->m.ctx.q_len = in->t[0].dim[1] = rig_segment_tokens(r, i);
     Status st = rig_draw(r, 0, pos);
     if (st == ST_OK)
         st = timer_start(r->timer);
@@ -163,7 +168,7 @@ static Status run_prefill(Rig *r, int steps, double *seconds)
         Cost work = {0};
         TRY(model_zero_state(&r->m));
         for (int64_t s = 0; s < r->n_segments; s++) {
-            TRY(run_segment(r, s, &r->segment_seconds[s]));
+            TRY(rig_segment(r, s, &r->segment_seconds[s]));
             *seconds += r->segment_seconds[s];
             work = cost_add(work, r->work);
         }
@@ -182,16 +187,16 @@ static Status outline_prefill(Rig *r, double *seconds)
     double none = 0;
     *seconds = 0;
     TRY(model_zero_state(&r->m));
-    TRY(run_segment(r, 0, &none));
+    TRY(rig_segment(r, 0, &none));
     Cost sum = r->work, second = {0};
     if (inner > 0) {
-        TRY(run_segment(r, 1, &none));
+        TRY(rig_segment(r, 1, &none));
         second = r->work;
-        TRY(run_segment(r, full - 1, &none));
+        TRY(rig_segment(r, full - 1, &none));
         sum = cost_add(sum, scaled(cost_add(second, r->work), 0.5 * (double)inner));
     }
     if (full < r->n_segments) {
-        TRY(run_segment(r, full, &none));
+        TRY(rig_segment(r, full, &none));
         sum = cost_add(sum, r->work);
     }
     r->work = sum;

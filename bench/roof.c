@@ -1,215 +1,87 @@
 /* roof.c - see roof.h. */
-#define _DEFAULT_SOURCE /* madvise */
 #include "bench/roof.h"
 
 #include "bench/case.h"
-#include "bench/limits.h"
-#include "kernels/kernels.h"
-#include "kernels/rng.h"
+#include "bench/clock.h"
+#include "bench/yardstick.h"
 
 #include <cblas.h>
 #include <math.h>
-#include <omp.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
-typedef struct Shape {
-    int m, n, k;
-} Shape;
-static const Shape shapes[] = {{512, 512, 512}, {2048, 512, 512}, {1024, 1024, 1024}};
-
-static const double PATIENCE = 0.25; /* seconds a shape */
+static const double PATIENCE = 0.25; /* seconds a product */
 static const double GLANCE = 4e-3;   /* seconds of half a sample */
-static const double SLOW = 1;        /* seconds after which no shape is begun, as on ref */
-enum { ROUNDS = 40, LEAST_ROUNDS = 1, BIGGEST = 2048 * 512, READS = 5, FEW_READS = 2 };
+static const double SLOW = 1;        /* seconds after which no product is begun, as on ref */
 static const double DRIFT = 0.1;
+enum { ROUNDS = 40, READS = 5, FEW_READS = 2 };
 
-/* One matrix each for A, B and C; every shape is a corner of them. */
-typedef struct Bed {
-    Dev *dev;
-    Timer *timer;
-    Buf a, b, c;
-    bool host; /* OpenBLAS can reach them */
-} Bed;
+/* ---- measuring ---- */
 
-/* n: numbers in each matrix. */
-static Status bed_init(Bed *bed, Dev *d, int64_t n)
+/* Own kernel and BLAS in turn, at least once each. */
+static Status multiply(const Yard *y, int product, double patience, Row *row)
 {
-    size_t size = (size_t)n * dev_real(d);
-    Buf *buf[] = {&bed->a, &bed->b, &bed->c};
-    bed->dev = d;
-    bed->host = strcmp(dev_name(d), "cpu") == 0;
-    TRY(timer_new(d, &bed->timer));
-    float *x = malloc((size_t)n * sizeof *x);
-    if (x == NULL)
-        return FAIL(ST_OOM, "no memory for a matrix");
-    rng_fill_uniform(x, n, 1.0, 1, RNG_INPUT, 0);
-    Status st = ST_OK;
-    for (int i = 0; i < COUNT(buf) && st == ST_OK; i++) {
-        st = dev_alloc(d, size, MEM_INPUT, buf[i]);
-        if (st == ST_OK)
-            st = dev_write_f32(d, *buf[i], 0, x, n);
+    double end = clock_now() + patience, flops = yard_flops(product), seconds = 0;
+    for (int i = 0; i < ROUNDS && (i < 1 || clock_now() < end); i++) {
+        TRY(yard_multiply(y, product, false, &seconds));
+        row->sgemm_own = fmax(row->sgemm_own, flops / seconds);
+        if (!y->host)
+            continue;
+        TRY(yard_multiply(y, product, true, &seconds));
+        row->sgemm_blas = fmax(row->sgemm_blas, flops / seconds);
     }
-    free(x);
-    return st;
-}
-
-static void bed_free(Bed *bed)
-{
-    timer_free(bed->timer);
-    dev_free(bed->dev, &bed->a);
-    dev_free(bed->dev, &bed->b);
-    dev_free(bed->dev, &bed->c);
-}
-
-/* ---- products ---- */
-typedef Status ProductFn(const Bed *bed, Shape s);
-
-static Status own(const Bed *bed, Shape s)
-{
-    return dev_kernels(bed->dev)->gemm(bed->dev, &(Gemm){.m = s.m,
-                                                         .n = s.n,
-                                                         .k = s.k,
-                                                         .alpha = 1,
-                                                         .a = bed->a.ptr,
-                                                         .b = bed->b.ptr,
-                                                         .c = bed->c.ptr,
-                                                         .lda = s.k,
-                                                         .ldb = s.n,
-                                                         .ldc = s.n});
-}
-
-static Status blas(const Bed *bed, Shape s)
-{
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, s.m, s.n, s.k, 1.0f, bed->a.ptr, s.k,
-                bed->b.ptr, s.n, 0.0f, bed->c.ptr, s.n);
     return ST_OK;
 }
 
-static Status time_product(const Bed *bed, ProductFn *fn, Shape s, double *best)
+static Status read_memory(Yard *y, int rounds, Row *row)
 {
     double seconds = 0;
-    TRY(timer_start(bed->timer));
-    TRY(fn(bed, s));
-    TRY(timer_stop(bed->timer, &seconds));
-    *best = fmax(*best, 2.0 * s.m * s.n * s.k / seconds);
+    TRY(yard_lines(y));
+    for (int i = 0; i < rounds; i++) {
+        TRY(yard_read(y, &seconds));
+        row->read_bandwidth = fmax(row->read_bandwidth, yard_bytes(y) / seconds);
+    }
     return ST_OK;
 }
 
-/* The backend's kernels call the library with one thread; here it may use all of them. Its setter
- * may change the number of OpenMP's threads as well, for all that runs later. */
-static Status time_blas(const Bed *bed, Shape s, int threads, double *best)
+static Status measure_roof(const Case *c, Row *row)
 {
-    int others = omp_get_max_threads();
-    openblas_set_num_threads(threads);
-    Status st = time_product(bed, blas, s, best);
-    openblas_set_num_threads(1);
-    omp_set_num_threads(others);
+    Yard y;
+    Status st = yard_open(&y, c, YARD_PRODUCTS);
+    double end = clock_now() + SLOW;
+    for (int i = 0; i < YARD_PRODUCTS && st == ST_OK && clock_now() < end; i++)
+        st = multiply(&y, i, PATIENCE, row);
+    if (st == ST_OK)
+        st = read_memory(&y, READS, row);
+    yard_free(&y);
     return st;
 }
 
-static Status time_shape(const Bed *bed, Shape s, int threads, double patience, Row *row)
+void roof_run(const Case *c, Row *row)
 {
-    double end = omp_get_wtime() + patience;
-    for (int i = 0; i < ROUNDS && (i < LEAST_ROUNDS || omp_get_wtime() < end); i++) {
-        TRY(time_product(bed, own, s, &row->sgemm_own));
-        if (bed->host)
-            TRY(time_blas(bed, s, threads, &row->sgemm_blas));
-    }
-    return ST_OK;
+    *row = (Row){.kind = ROW_ROOF, .c = *c};
+    snprintf(row->blas_core, sizeof row->blas_core, "%s", openblas_get_corename());
+    row_fail(row, measure_roof(c, row));
 }
 
-/* ---- bandwidth ---- */
-
-typedef struct Line {
-    uint64_t x[8];
-} Line;
-
-/* Integers, since their sum may be reordered and so is not what limits. */
-static uint64_t read_all(const Line *line, int64_t n)
+static Status glance(const Case *c, Roof roof, Row *row)
 {
-    uint64_t sum = 0;
-#pragma omp parallel for schedule(static) reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++) {
-        const uint64_t *x = line[i].x;
-        sum += (x[0] + x[1]) + (x[2] + x[3]) + ((x[4] + x[5]) + (x[6] + x[7]));
-    }
-    return sum;
-}
-
-/* Four times the last-level cache, in huge pages where there are any: the pages' addresses are then
- * not what takes the time. NULL when there is no memory. */
-static Line *lines_new(int64_t *n)
-{
-    const size_t huge = (size_t)2 << 20;
-    size_t size = (size_t)ceil_div(4 * limits_cache(), (int64_t)huge) * huge;
-    Line *line = aligned_alloc(huge, size);
-    *n = (int64_t)(size / sizeof *line);
-    if (line != NULL)
-        madvise(line, size, MADV_HUGEPAGE); /* a wish: without it reading is a little slower */
-#pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < (line != NULL ? *n : 0); i++)
-        line[i] = (Line){{1, 1, 1, 1, 1, 1, 1, 1}};
-    return line;
-}
-
-static Status bandwidth(int rounds, double *best)
-{
-    int64_t n;
-    uint64_t sum = 0;
-    Line *line = lines_new(&n);
-    if (line == NULL)
-        return FAIL(ST_OOM, "no memory for reading %lld lines", (long long)n);
-    for (int i = 0; i < rounds; i++) {
-        double start = omp_get_wtime();
-        sum += read_all(line, n);
-        *best = fmax(*best, (double)n * (double)sizeof *line / (omp_get_wtime() - start));
-    }
-    free(line);
-    return sum == (uint64_t)rounds * 8 * (uint64_t)n
-               ? ST_OK
-               : FAIL(ST_DEVICE, "memory holds what was not written");
-}
-
-/* ---- a whole roof, and a glance at it ---- */
-static Status measure_roof(const Case *c, Row *row)
-{
-    Dev *d = NULL;
-    Bed bed = {0};
-    TRY(dev_open(&d, c->backend, 0, (size_t)c->mem_limit));
-    Status st = bed_init(&bed, d, BIGGEST);
-    double end = omp_get_wtime() + SLOW;
-    for (int i = 0; i < COUNT(shapes) && st == ST_OK && omp_get_wtime() < end; i++)
-        st = time_shape(&bed, shapes[i], c->threads, PATIENCE, row);
-    bed_free(&bed);
-    dev_close(d);
-    return st == ST_OK ? bandwidth(READS, &row->read_bandwidth) : st;
-}
-
-static Status sample_product(const Case *c, Row *row)
-{
-    Dev *d = NULL;
-    Bed bed = {0};
-    const Shape s = shapes[0];
-    TRY(dev_open(&d, c->backend, 0, 0));
-    Status st = bed_init(&bed, d, (int64_t)s.m * s.k);
-    for (int i = 0; i < 2 && st == ST_OK; i++) /* two rounds at least: the first may be cold */
-        st = time_shape(&bed, s, c->threads, GLANCE, row);
-    bed_free(&bed);
-    dev_close(d);
+    Yard y;
+    Status st = yard_open(&y, c, 1);
+    if (st == ST_OK && roof == ROOF_BANDWIDTH)
+        st = read_memory(&y, FEW_READS, row);
+    for (int i = 0; i < 2 && st == ST_OK && roof == ROOF_SGEMM; i++) /* the first may be cold */
+        st = multiply(&y, 0, GLANCE, row);
+    yard_free(&y);
     return st;
 }
 
 static double sample(const Case *c, Roof roof)
 {
     Row row = {0};
-    if (strcmp(c->backend, "cpu") != 0)
+    if (strcmp(c->backend, "cpu") != 0 || glance(c, roof, &row) != ST_OK)
         return 0;
-    if (roof == ROOF_BANDWIDTH)
-        return bandwidth(FEW_READS, &row.read_bandwidth) == ST_OK ? row.read_bandwidth : 0;
-    return sample_product(c, &row) == ST_OK ? fmax(row.sgemm_own, row.sgemm_blas) : 0;
+    return roof == ROOF_SGEMM ? fmax(row.sgemm_own, row.sgemm_blas) : row.read_bandwidth;
 }
 
 Rates roof_sample(const Case *c)
@@ -244,11 +116,4 @@ void roof_note(const Case *c, Rates before, Row *row)
     row->roof_rate = fmax(first, after);
     if (fmin(first, after) < (1 - DRIFT) * row->roof_rate)
         row->timing.quiet = false;
-}
-
-void roof_run(const Case *c, Row *row)
-{
-    *row = (Row){.kind = ROW_ROOF, .c = *c};
-    snprintf(row->blas_core, sizeof row->blas_core, "%s", openblas_get_corename());
-    row_fail(row, measure_roof(c, row));
 }

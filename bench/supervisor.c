@@ -8,6 +8,7 @@
 #include "bench/past.h"
 #include "bench/run.h"
 #include "bench/train.h"
+#include "report/results.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -243,7 +244,8 @@ static Status measure_all(Run *r)
     TRY(run_trainings(r));
     TRY(session_append(&r->session, &end));
     summarise(r);
-    return ST_OK;
+    fflush(stderr);
+    return report_kernels(r->sweep.out, stdout);
 }
 
 static Status show_plan(Run *r)

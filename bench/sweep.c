@@ -1,6 +1,7 @@
 /* sweep.c - from groups of axes to cases. */
 #include "bench/sweep.h"
 
+#include "bench/kernel.h"
 #include "variants/template/mixer.h"
 
 #include <stdio.h>
@@ -15,6 +16,16 @@ VariantNames variant_names(void)
         v.name[i] = variant_table[i]->name;
     }
     return v;
+}
+
+KernelNames kernel_names(void)
+{
+    KernelNames k = {{NULL}};
+    for (int i = 0; kernel_table[i] != NULL; i++) {
+        CHECK(i < SWEEP_MAX_VARIANTS);
+        k.name[i] = kernel_table[i]->name;
+    }
+    return k;
 }
 
 static bool in(uint64_t mask, int bit)
@@ -177,10 +188,61 @@ static Status add_variant(Cases *l, const Sweep *s, const Group *g, const Varian
     return ST_OK;
 }
 
+/* ---- kernels ---- */
+static bool has_length(const Lengths *l, int64_t n)
+{
+    for (int i = 0; i < l->n; i++)
+        if (l->v[i] == n)
+            return true;
+    return false;
+}
+
+static bool wanted(const Group *g, const KernelCase *k)
+{
+    for (int i = 0; kernel_table[i] != NULL; i++)
+        if (in(g->kernels, i) && strcmp(kernel_table[i]->name, k->kernel) == 0)
+            return (!k->slow || g->slow_kernels) && (!g->some_n || has_length(&g->n, k->n)) &&
+                   (!g->some_passes || in(g->passes, (int)k->pass));
+    return false;
+}
+
+static Case kernel_case(const Sweep *s, const Group *g, const KernelCase *k)
+{
+    Case c = {.level = LEVEL_KERNEL,
+              .pass = k->pass,
+              .n = k->n,
+              .batch = k->batch,
+              .heads = k->heads,
+              .width = k->width,
+              .layers = 1,
+              .threads = s->threads,
+              .causal = true,
+              .seed = s->seed,
+              .time_limit = g->time_limit > 0 ? g->time_limit : s->time_limit,
+              .mem_limit = s->mem_limit};
+    snprintf(c.variant, sizeof c.variant, "%s", k->kernel);
+    snprintf(c.backend, sizeof c.backend, "%s", s->backend);
+    snprintf(c.dtype, sizeof c.dtype, "%s", strcmp(s->backend, "ref") == 0 ? "f64" : "f32");
+    snprintf(c.set, sizeof c.set, "%s", k->set);
+    return c;
+}
+
+static Status add_kernels(Cases *l, const Sweep *s, const Group *g)
+{
+    for (const KernelCase *k = kernel_cases; k->kernel != NULL; k++) {
+        Case c = kernel_case(s, g, k);
+        if (in(g->levels, LEVEL_KERNEL) && wanted(g, k))
+            TRY(add(l, &c, g->must));
+    }
+    return ST_OK;
+}
+
 Status sweep_cases(const Sweep *s, SweepCase **cases, int *n)
 {
     Cases l = {0};
     Status st = ST_OK;
+    for (int g = 0; g < s->n_groups && st == ST_OK; g++)
+        st = add_kernels(&l, s, &s->group[g]);
     for (int g = 0; g < s->n_groups; g++)
         for (int v = 0; variant_table[v] != NULL && st == ST_OK; v++)
             if (in(s->group[g].variants, v))

@@ -14,6 +14,9 @@ typedef struct Group {
     double time_limit; /* seconds a case; 0: the sweep's */
     bool must;         /* never left out for the budget */
     bool asked;        /* by the command line: combinations that do not exist become rows, too */
+    uint64_t kernels;  /* level kernel: bit i is kernel_table[i]; their sizes are listed */
+    bool slow_kernels; /* those that take long, too */
+    bool some_n, some_passes; /* of the kernels, only those of n and passes */
 } Group;
 
 /* The short trainings behind the quality part, at equal numbers of parameters; tokens 0: none. */
@@ -49,6 +52,11 @@ typedef struct VariantNames {
     const char *name[SWEEP_MAX_VARIANTS + 1];
 } VariantNames;
 VariantNames variant_names(void);
+
+typedef struct KernelNames {
+    const char *name[SWEEP_MAX_VARIANTS + 1];
+} KernelNames;
+KernelNames kernel_names(void); /* in the order of kernel_table, likewise */
 
 /* What the parts say only together: heads divide the width, --set is known to a variant. ST_USAGE.
  */

@@ -154,6 +154,7 @@ static Status write_all(FILE *f, const Rows *rows, const PlotNotes *notes, const
     write_plots(f, notes, way);
     TRY(table_quality(f, rows));
     table_roof(f, rows);
+    TRY(table_kernels(f, rows));
     TRY(table_checks(f, rows));
     TRY(table_failures(f, rows));
     TRY(table_points(f, rows));
@@ -189,6 +190,15 @@ Status report_make(const char *journal, const char *out_md, const char *plots_fo
     Rows rows;
     TRY(rows_load(journal, &rows));
     Status st = make(&rows, out_md, plots_folder);
+    rows_free(&rows);
+    return st;
+}
+
+Status report_kernels(const char *journal, FILE *out)
+{
+    Rows rows;
+    TRY(rows_load(journal, &rows));
+    Status st = table_kernels(out, &rows);
     rows_free(&rows);
     return st;
 }

@@ -14,6 +14,7 @@ void put_text(FILE *f, const char *s);
 Status table_headline(FILE *f, const Rows *rows); /* speed, memory, crossings, decode */
 Status table_quality(FILE *f, const Rows *rows);
 void table_roof(FILE *f, const Rows *rows);
+Status table_kernels(FILE *f, const Rows *rows);
 Status table_checks(FILE *f, const Rows *rows);
 Status table_failures(FILE *f, const Rows *rows); /* every row that is not ok */
 Status table_points(FILE *f, const Rows *rows);   /* every measured point, folded away */
