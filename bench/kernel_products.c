@@ -3,6 +3,7 @@
 #include "bench/kernel.h"
 
 #include <cblas.h>
+#include <omp.h>
 #include <string.h>
 
 /* y (n,width) = x (n,k) w (k,width);  dw = x' dy;  dx = dy w'. */
@@ -68,7 +69,9 @@ static Status run_blas(Dev *d, const KernelShape *s, void *const p[])
     if (strcmp(dev_name(d), "cpu") != 0)
         return dev_kernels(d)->gemm(d, &g); /* ref and dry: what it is held against */
     int64_t across = ceil_div(g.n, TILE), all = across * ceil_div(g.m, TILE);
-    openblas_set_num_threads(1);
+    int threads = omp_get_max_threads();
+    openblas_set_num_threads(1); /* it may change OpenMP's number as well */
+    omp_set_num_threads(threads);
 #pragma omp parallel for schedule(dynamic)
     for (int64_t i = 0; i < all; i++)
         tile(&g, i / across * TILE, i % across * TILE, TILE);

@@ -98,6 +98,7 @@ Test(cli, names)
     static const Bad bad[] = {
         {"bench --variants flash" OUT, "'flash'", "flash_linear, gau"},
         {"bench --variants gau,vanila" OUT, "'vanila'", "did you mean 'vanilla'"},
+        {"bench --kernels atention" OUT, "'atention'", "did you mean 'attention'"},
         {"bench --variants gau," OUT, "variant", "empty"},
         {"bench --profile quik" OUT, "'quik'", "smoke, quick, full, paper"},
         {"bench --level layers" OUT, "'layers'", "mix, layer, model"},

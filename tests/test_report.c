@@ -322,3 +322,36 @@ Test(plots, a_hostile_journal_runs_nothing, .timeout = 60)
     cr_expect_neq(access(pwned, F_OK), 0);
     leave(&p);
 }
+
+/* ---- kernels ---- */
+Test(report, kernels_stand_against_their_bars)
+{
+    Place p = place();
+    char *text = NULL;
+    size_t size = 0;
+    Row rows[] = {sample_kernel("norm", PASS_FWD, 0.6, 0.7),
+                  sample_kernel("attention", PASS_BWD, 0.8, 0.7),
+                  sample_kernel("gemm", PASS_FWD, 0.9, 0)};
+    rows[0].roof = ROOF_BANDWIDTH;
+    small_journal(&p, rows, COUNT(rows));
+    FILE *f = open_memstream(&text, &size);
+    cr_assert_eq(report_kernels(p.journal, f), ST_OK, "%s", status_reason());
+    fclose(f);
+    const char *above = strstr(text, "| attention bwd"), *none = strstr(text, "| gemm fwd"),
+               *below = strstr(text, "| norm fwd");
+    cr_assert(above != NULL && none != NULL && below != NULL, "%s", text);
+    cr_expect(above < none && none < below, "%s", text);
+    cr_expect(strstr(text, "1 of 2 bars hold") != NULL, "%s", text);
+    cr_expect(strstr(below, "GiB/s | bandwidth |    0.600") != NULL, "%s", below);
+    cr_expect(strstr(below, "**below**") != NULL && strstr(above, "holds") < none, "%s", text);
+    cr_expect(strstr(none, "holds") == NULL, "%s", none);
+    free(text);
+    text = NULL;
+    small_journal(&p, rows, 0);
+    f = open_memstream(&text, &size);
+    cr_expect_eq(report_kernels(p.journal, f), ST_OK);
+    fclose(f);
+    cr_expect_str_eq(text, "");
+    free(text);
+    leave(&p);
+}

@@ -137,6 +137,31 @@ Test(supervisor, forgets_the_openmp_settings_of_its_caller)
     place_leave(&p);
 }
 
+Test(supervisor, kernels_are_points_like_others_and_a_crash_costs_one)
+{
+    Place p = place_new();
+    char args[512];
+    snprintf(args, sizeof args,
+             "bench --kernels gemm,affine --n 4,8192 --time-limit 0.1 --threads 1 --out %s",
+             p.path);
+    Ended e = program_run((Start){.args = args, .env = "LONGMIX_FAULT=affine:8192:abort"}, LIMIT);
+    cr_expect_eq(e.code, 1, "%s", e.said);
+    Rows r = rows_read(p.path);
+    cr_expect_eq(rows_count(&r, ROW_CASE), 2);
+    cr_expect_eq(rows_count(&r, ROW_CHECK), 2);
+    cr_expect_eq(status_of(&r, "affine", 8192), ROW_CRASH);
+    const Row *row = rows_find(&r, "gemm", 4);
+    cr_assert_eq(status_of(&r, "gemm", 4), ROW_OK, "%s", row->reason);
+    cr_expect(row->c.level == LEVEL_KERNEL && row->roof != ROOF_NONE && row->roof_fraction > 0);
+    free(r.row);
+    e = program_run((Start){.args = args}, LIMIT);
+    cr_expect_eq(e.code, 0, "%s", e.said);
+    r = rows_read(p.path);
+    cr_expect_eq(rows_count(&r, ROW_CASE), 3, "the crash is tried again, the other is not");
+    free(r.row);
+    place_leave(&p);
+}
+
 /* ---- accidents ---- */
 static void expect_accident(const char *kind, RowStatus want, RowStatus longer, int code)
 {

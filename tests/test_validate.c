@@ -107,6 +107,18 @@ Test(validate, broken_rules_are_found_with_their_line)
     leave(&p);
 }
 
+Test(validate, a_kernel_lies_in_its_interval)
+{
+    Place p = place();
+    Row r = sample_kernel("gau", PASS_FWD, 0.8, 0.7);
+    small_journal(&p, &r, 1);
+    expect_verdict(&p, ST_OK, "3 rows of schema 2, 1 runs: good");
+    r.fraction_hi = 0.79;
+    small_journal(&p, &r, 1);
+    expect_verdict(&p, ST_USAGE, ":3: a roof that does not fit");
+    leave(&p);
+}
+
 Test(validate, the_reference_needs_no_check)
 {
     Place p = place();
