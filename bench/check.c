@@ -3,6 +3,7 @@
 #include "bench/check.h"
 
 #include "bench/case.h"
+#include "bench/fault.h"
 #include "bench/kernel_case.h"
 #include "bench/model.h"
 #include "kernels/rng.h"
@@ -119,12 +120,12 @@ static void side_free(Side *s)
 }
 
 /* All inputs and weights come from the same single-precision numbers. */
-static Status side_fill(Side *s, uint64_t seed)
+static Status side_fill(Side *s, uint64_t seed, double scale)
 {
     int64_t n = tensor_size(&s->x);
     float *x = malloc((size_t)n * sizeof *x);
     CHECK(x != NULL);
-    rng_fill_uniform(x, n, 1.0, seed, RNG_INPUT, 0);
+    rng_fill_uniform(x, n, scale, seed, RNG_INPUT, 0);
     Status st = dev_write_f32(s->dev, s->x.buf, 0, x, n);
     rng_fill_uniform(x, n, 1.0, seed, RNG_GRAD, 0);
     if (st == ST_OK)
@@ -209,8 +210,8 @@ static Status check_sides(Side *a, Side *b, const Case *c, double *error)
     Gap gap;
     TRY(side_init(a, c->backend, c, false));
     TRY(side_init(b, "ref", c, false));
-    TRY(side_fill(a, c->seed));
-    TRY(side_fill(b, c->seed));
+    TRY(side_fill(a, c->seed, fault_of(c) == FAULT_WRONG ? 1.01 : 1.0));
+    TRY(side_fill(b, c->seed, 1.0));
     for (int i = 0; i < a->m.n_params; i++)
         TRY(copy_weight(a, b, i));
     TRY(side_forward(a, true));

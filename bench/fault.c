@@ -9,7 +9,7 @@
 
 Fault fault_of(const Case *c)
 {
-    static const char *const kinds[] = {"none", "abort", "spin", "bomb", "nan"};
+    static const char *const kinds[] = {"none", "abort", "spin", "bomb", "nan", "wrong"};
     const char *want = getenv("LONGMIX_FAULT");
     for (int i = 1; want != NULL && i < COUNT(kinds); i++) {
         char here[96];
