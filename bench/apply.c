@@ -14,6 +14,9 @@ typedef struct Job {
     MixCtx ctx;
     int n_blocks, n_slots;
     BlockSlot slot[BLOCK_MAX_PARAMS]; /* of a block */
+    BlockSlot draw[BLOCK_MAX_DRAWS];
+    int n_draws;
+    Tensor drawn[BLOCK_MAX_DRAWS];
     StFile weights, input, grad, expect;
     Dev *dev;
     Model m;
@@ -46,6 +49,14 @@ static bool is_param(const Job *j, const char *name)
     return false;
 }
 
+static bool is_input(const Job *j, const char *name)
+{
+    for (int i = 0; i < j->n_draws; i++)
+        if (strcmp(j->draw[i].name, name) == 0)
+            return true;
+    return strcmp(name, "x") == 0 || strcmp(name, "lens") == 0;
+}
+
 static bool same_path(const StFile *f, const char *path)
 {
     return path != NULL && strcmp(f->path, path) == 0;
@@ -57,7 +68,7 @@ static bool is_known(const Job *j, const StFile *f, const char *name)
     const Apply *a = j->a;
     bool result = strncmp(name, "grad.", 5) == 0 || strcmp(name, "y") == 0;
     return (same_path(f, a->weights) && is_param(j, name)) ||
-           (same_path(f, a->input) && (strcmp(name, "x") == 0 || strcmp(name, "lens") == 0)) ||
+           (same_path(f, a->input) && is_input(j, name)) ||
            (same_path(f, a->grad) && strcmp(name, "dy") == 0) ||
            (same_path(f, a->expect) && result);
 }
@@ -67,7 +78,7 @@ static Status check_names(const Job *j, const StFile *f)
     for (int i = 0; i < f->n_tensors; i++)
         if (!is_known(j, f, f->tensor[i].name))
             return exchange_refuse(f, &f->tensor[i],
-                                   "is superfluous here; known are x and lens (--input), dy "
+                                   "is superfluous here; known are x, lens and draws (--input), dy "
                                    "(--grad) and what `longmix list --params` shows (--weights)");
     return ST_OK;
 }
@@ -142,6 +153,7 @@ static Status plan(Job *j)
     TRY(mix_options(a->variant, a->set, &j->ctx));
     TRY(mix_accepts(a->variant, &j->ctx));
     j->n_slots = block_params(a->variant, &j->ctx, j->slot);
+    j->n_draws = block_draws(a->variant, &j->ctx, j->draw);
     int usual = a->level == APPLY_LAYER ? a->variant->blocks_per_layer : 1;
     j->n_blocks = a->blocks > 0 ? a->blocks : usual;
     const StFile *files[] = {&j->input, &j->weights, &j->grad};
@@ -165,6 +177,24 @@ static Status load_weights(Job *j)
     return ST_OK;
 }
 
+/* Random draws that the input holds; the others come from the seed. */
+static Status load_draws(Job *j)
+{
+    MixCtx *c = &j->m.ctx;
+    int of_mixer = j->a->variant->mixer->n_draws;
+    for (int i = 0; i < j->n_draws; i++) {
+        const Slot *s = &j->draw[i].slot;
+        Tensor *t = &j->drawn[i];
+        if (st_find(&j->input, j->draw[i].name) == NULL)
+            continue;
+        TRY(exchange_check(&j->input, j->draw[i].name, REAL, s->rank, s->dim));
+        TRY(tensor_new(j->dev, t, REAL, MEM_INPUT, s->rank, s->dim));
+        TRY(exchange_load(&j->input, j->draw[i].name, j->dev, t));
+        *(i < of_mixer ? &c->draw[i] : &c->ffn_draw[i - of_mixer]) = t;
+    }
+    return ST_OK;
+}
+
 static Status load_input(Job *j)
 {
     const int64_t dim[] = {j->ctx.batch, j->ctx.q_len, j->ctx.width};
@@ -174,6 +204,7 @@ static Status load_input(Job *j)
         TRY(tensor_new(j->dev, &j->dy, REAL, MEM_INPUT, 3, dim));
         TRY(exchange_load(&j->grad, "dy", j->dev, &j->dy));
     }
+    TRY(load_draws(j));
     if (st_find(&j->input, "lens") == NULL)
         return ST_OK;
     TRY(tensor_new(j->dev, &j->lens, I32, MEM_INPUT, 1, dim));
@@ -344,6 +375,8 @@ Status apply_run(const Apply *a, bool *agrees)
         tensor_free(j.dev, &j.x);
         tensor_free(j.dev, &j.lens);
         tensor_free(j.dev, &j.dy);
+        for (int i = 0; i < j.n_draws; i++)
+            tensor_free(j.dev, &j.drawn[i]);
     }
     model_free(&j.m);
     dev_close(j.dev);

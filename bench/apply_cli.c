@@ -48,7 +48,8 @@ enum {
 
 static const struct argp_option options[] = {
     {"weights", WEIGHTS, "FILE", 0, "parameters by name, matrices (in, out)", 1},
-    {"input", INPUT, "FILE", 0, "x (B,T,D) and, for shorter sequences, lens (B)", 1},
+    {"input", INPUT, "FILE", 0,
+     "x (B,T,D); lens (B) of shorter sequences; draw.NAME in place of what is random", 1},
     {"grad", GRAD, "FILE", 0, "dy (B,T,D): gradient of the output; asks for all gradients", 1},
     {"out", OUT, "FILE", 0, "y and, with --grad, grad.x and grad.PARAMETER; F32, on ref F64", 1},
     {"expect", EXPECT, "FILE", 0, "compares with the same names in FILE", 1},

@@ -23,7 +23,7 @@ enum { JSON = 256, PARAMS, WIDTH, HEADS, SET };
 
 static const struct argp_option options[] = {
     {"json", JSON, NULL, 0, "for programs", 0},
-    {"params", PARAMS, "NAME", 0, "names and shapes of the parameters of a variant's block", 0},
+    {"params", PARAMS, "NAME", 0, "names, shapes and meanings of the parameters of a block", 0},
     {"width", WIDTH, "N", 0, "with --params; default 256", 0},
     {"heads", HEADS, "N", 0, "with --params; default 4", 0},
     {"set", SET, "K=V", 0, "with --params: options of the variant, \"k=v k=v\"", 0},
@@ -143,6 +143,36 @@ static Status print_json(void)
 }
 
 /* ---- parameters ---- */
+static const char *meaning_of(const Variant *v, const char *full, int *len)
+{
+    const char *name = strchr(full, '.') + 1;
+    const char *norm = strcmp(name, "gain") == 0 ? "scales what was normalised" : "shifts it";
+    if (strncmp(full, "mixer.", 6) == 0)
+        return help_of(v->mixer->params_help, name, len);
+    if (strncmp(full, "ffn.", 4) == 0)
+        return help_of(v->channel->params_help, name, len);
+    if (strncmp(full, "draw.", 5) == 0)
+        norm = "drawn at random, unless `longmix apply` is given it";
+    *len = (int)strlen(norm);
+    return norm;
+}
+
+/* A line: name, shape, meaning. Returns the numbers in it. */
+static int64_t print_slot(const Variant *v, const BlockSlot *b)
+{
+    char shape[64] = "";
+    int len = 0;
+    const char *meaning = meaning_of(v, b->name, &len);
+    if (b->slot.absent)
+        return 0;
+    for (int j = 0; j < b->slot.rank; j++) {
+        size_t at = strlen(shape);
+        snprintf(shape + at, sizeof shape - at, "%s%" PRId64, j > 0 ? " x " : "", b->slot.dim[j]);
+    }
+    printf("%-20s %-16s %.*s\n", b->name, shape, len, meaning != NULL ? meaning : "");
+    return slot_size(&b->slot);
+}
+
 static Status print_params(const Args *a)
 {
     VariantNames names = variant_names();
@@ -163,16 +193,12 @@ static Status print_params(const Args *a)
     TRY(mix_accepts(v, &c));
     int n = block_params(v, &c, slot);
     int64_t sum = 0;
-    for (int i = 0; i < n; i++) {
-        if (slot[i].slot.absent)
-            continue;
-        printf("%-20s", slot[i].name);
-        for (int j = 0; j < slot[i].slot.rank; j++)
-            printf("%s%" PRId64, j > 0 ? " x " : " ", slot[i].slot.dim[j]);
-        putchar('\n');
-        sum += slot_size(&slot[i].slot);
-    }
+    for (int i = 0; i < n; i++)
+        sum += print_slot(v, &slot[i]);
     printf("%" PRId64 " numbers in a block, %d blocks in a layer\n", sum, v->blocks_per_layer);
+    n = block_draws(v, &c, slot);
+    for (int i = 0; i < n; i++)
+        print_slot(v, &slot[i]);
     return ST_OK;
 }
 

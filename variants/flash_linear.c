@@ -171,6 +171,10 @@ const Mixer mixer_flash_linear = {
     .equals = equals,
     .accepts = accepts,
     .params = params,
+    .params_help = GATED_HELP "qq_gain: scales Z to queries inside a chunk; qq_bias: shifts them; "
+                              "kq_gain: keys inside a chunk; kq_bias: their shift; "
+                              "ql_gain: queries across chunks; ql_bias: their shift; "
+                              "kl_gain: keys across chunks; kl_bias: their shift",
     .state = state,
     .project = project,
     .mix = mix,
@@ -186,6 +190,10 @@ const Variant variant_flash_linear = {
     .paper = "Hua 2022, arXiv:2202.10447",
     .time = "T (C (S + E) + S E)",
     .state = "2 S E + C (S + E)",
+    .formula = "U, V, Z and the gate as in gau; Z gives Qq, Kq, Ql, Kl by gain, bias and rope\n"
+               "O_i = post sum over j in i's chunk of relu(alpha Qq_i.Kq_j)^2 V_j + Ql_i M_g\n"
+               "M_g = c_g sum over chunks h < g of Kl_h' V_h  (bidirectional: over all chunks)\n"
+               "norm 1: alpha 1/C, post 1, c_g 1/(C g); 0, 2, 3: see variants/flash_linear.c",
     .mixer = &mixer_flash_linear,
     .norm = NORM_SCALE,
     .norm_eps = 1e-5,

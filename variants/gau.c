@@ -118,6 +118,8 @@ const Mixer mixer_gau = {
     .options = options,
     .accepts = accepts,
     .params = params,
+    .params_help = GATED_HELP "q_gain: scales Z to queries; q_bias: shifts them; "
+                              "k_gain: scales Z to keys; k_bias: shifts them",
     .state = state,
     .project = project,
     .mix = mix,
@@ -133,6 +135,11 @@ const Variant variant_gau = {
     .paper = "Hua 2022, arXiv:2202.10447",
     .time = "T^2 (S + E)",
     .state = "T (S + E)",
+    .formula = "U = silu(x W_u + b_u)  V = silu(x W_v + b_v)  Z = silu(x W_z + b_z)\n"
+               "Q = rope(Z q_gain + q_bias)  K = rope(Z k_gain + k_bias)\n"
+               "A = relu(alpha Q K')^2 post, masked\n"
+               "y = x + (U * A V) W_o + b_o, with x normed before the branch\n"
+               "scaling 0: alpha 1, post 1; 1, 3: 1/n, 1; 2: 1/sqrt(S), 1/n",
     .mixer = &mixer_gau,
     .norm = NORM_SCALE,
     .norm_eps = 1e-5,

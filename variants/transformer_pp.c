@@ -10,6 +10,8 @@ const Variant variant_transformer_pp = {
     .paper = "So 2021, arXiv:2109.08668; Hua 2022, arXiv:2202.10447",
     .time = "T^2 D",
     .state = "2 T D",
+    .formula = "y = x + concat_h( softmax(Q_h K_h' / sqrt(d)) V_h ) W_o, Q, K rotated\n"
+               "z = y + (silu(norm(y) W_gate) * norm(y) W_in) W_out, RMSNorm before each branch",
     .mixer = &mixer_attention,
     .channel = &channel_swiglu,
     .norm = NORM_RMS,

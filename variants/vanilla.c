@@ -10,6 +10,8 @@ const Variant variant_vanilla = {
     .paper = "Vaswani 2017, arXiv:1706.03762",
     .time = "T^2 D",
     .state = "2 T D",
+    .formula = "y = x + concat_h( softmax(Q_h K_h' / sqrt(d)) V_h ) W_o, Q, K rotated\n"
+               "z = y + gelu(norm(y) W_in + b_in) W_out + b_out, LayerNorm before each branch",
     .mixer = &mixer_attention,
     .channel = &channel_gelu,
     .norm = NORM_LAYER,

@@ -134,6 +134,8 @@ const Mixer mixer_attention = {
     .options = options,
     .accepts = attention_accepts,
     .params = params,
+    .params_help = "w_q: queries from x; w_k: keys; w_v: values, heads side by side; "
+                   "w_o: from the heads' outputs to the branch",
     .state = state,
     .project = project,
     .mix = attention_mix,

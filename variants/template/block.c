@@ -64,6 +64,20 @@ int block_state(const Variant *v, const MixCtx *c, BlockSlot out[])
     return add_slots(out, n, "ffn_state", s, v->channel->n_state, c);
 }
 
+int block_draws(const Variant *v, const MixCtx *c, BlockSlot out[BLOCK_MAX_DRAWS])
+{
+    Slot s[MIX_MAX_DRAWS] = {{0}};
+    int n = 0;
+    if (v->mixer->n_draws > 0) {
+        v->mixer->draws(s, c);
+        n = add_slots(out, n, "draw", s, v->mixer->n_draws, c);
+    }
+    if (v->channel == NULL || v->channel->n_draws == 0)
+        return n;
+    v->channel->draws(s, c);
+    return add_slots(out, n, "draw", s, v->channel->n_draws, c);
+}
+
 void block_freeze(Block *b, bool frozen)
 {
     b->choices.frozen = b->ffn_choices.frozen = frozen;

@@ -29,6 +29,11 @@ int block_params(const Variant *v, const MixCtx *c, BlockSlot out[]); /* how man
 /* The mixer's, then the channel mixer's; 0 if not STATEFUL. */
 int block_state(const Variant *v, const MixCtx *c, BlockSlot out[]);
 
+/* What it draws at random, "draw.NAME": the mixer's, then the channel mixer's, which go to
+ * ctx->draw and ctx->ffn_draw. */
+enum { BLOCK_MAX_DRAWS = 2 * MIX_MAX_DRAWS };
+int block_draws(const Variant *v, const MixCtx *c, BlockSlot out[BLOCK_MAX_DRAWS]);
+
 /* One block with its tensors; the harness owns them. */
 typedef struct Block {
     const Variant *v;

@@ -42,6 +42,9 @@ static Tensor *relu2_forward(Tape *t, const MixIn *in, const Parts *parts, Tenso
     return dense(t, ACT_RELU2, in->w, x);
 }
 
+static const char dense_help[] =
+    "w_in: to F columns; b_in: its bias; w_out: back to D; b_out: its bias";
+
 static double dense_flops(const MixCtx *c)
 {
     return 4 * rows_of(c) * c->width * c->ffn;
@@ -51,6 +54,7 @@ const ChannelMixer channel_gelu = {.name = "gelu",
                                    .n_params = N_DENSE,
                                    .default_ffn = four_times,
                                    .params = dense_params,
+                                   .params_help = dense_help,
                                    .forward = gelu_forward,
                                    .flops = dense_flops};
 
@@ -58,6 +62,7 @@ const ChannelMixer channel_relu2 = {.name = "relu2",
                                     .n_params = N_DENSE,
                                     .default_ffn = four_times,
                                     .params = dense_params,
+                                    .params_help = dense_help,
                                     .forward = relu2_forward,
                                     .flops = dense_flops};
 
@@ -94,5 +99,7 @@ const ChannelMixer channel_swiglu = {.name = "swiglu",
                                      .n_params = N_SWIGLU,
                                      .default_ffn = eight_thirds,
                                      .params = swiglu_params,
+                                     .params_help = "w_gate: gate, activated by silu; "
+                                                    "w_in: what it gates; w_out: back to D",
                                      .forward = swiglu_forward,
                                      .flops = swiglu_flops};

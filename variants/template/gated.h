@@ -11,6 +11,11 @@
 enum { W_U, B_U, W_V, B_V, W_Z, B_Z, W_O, B_O, HEAD_GAIN }; /* then gain, bias of each head */
 enum { U, V, HEAD };                                        /* parts */
 
+/* For params_help; the heads' own follow. */
+#define GATED_HELP                                                                                 \
+    "w_u: gate U, activated in the product; b_u: its bias; w_v: values V; b_v: their bias; "       \
+    "w_z: shared base Z of queries and keys; b_z: its bias; w_o: output; b_o: its bias; "
+
 /* names: gain and bias of every head, n of them in all; z: their width S. */
 void gated_params(Slot s[], const MixCtx *c, int z, const char *const names[], int n);
 void gated_project(Tape *t, const MixIn *in, Tensor *x, int n_heads, bool rope_half, Parts *out);

@@ -38,6 +38,20 @@ Slot slot_state(const char *name, int64_t b, int64_t rows, int64_t width)
     return (Slot){.name = name, .init = INIT_ZERO, .rank = 3, .dim = {b, rows, width}};
 }
 
+const char *help_of(const char *params_help, const char *name, int *len)
+{
+    size_t n = strlen(name);
+    for (const char *at = params_help; at != NULL && *at != '\0'; at += strspn(at, "; ")) {
+        size_t item = strcspn(at, ";");
+        if (strncmp(at, name, n) == 0 && strncmp(at + n, ": ", 2) == 0) {
+            *len = (int)(item - n - 2);
+            return at + n + 2;
+        }
+        at += item;
+    }
+    return NULL;
+}
+
 const Variant *variant_find(const char *name)
 {
     for (const Variant *const *v = variant_table; *v != NULL; v++)

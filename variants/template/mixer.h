@@ -163,6 +163,7 @@ typedef struct Mixer {
     /* Optional: says why a case cannot run, before anything is allocated. */
     Status (*accepts)(const MixCtx *c);
     void (*params)(Slot s[], const MixCtx *c);
+    const char *params_help; /* what each parameter is: "w_q: queries; w_k: keys" */
     void (*state)(Slot s[], const MixCtx *c); /* NULL iff not STATEFUL */
 
     void (*project)(Tape *t, const MixIn *in, Tensor *x, Parts *out);
@@ -201,7 +202,8 @@ typedef struct ChannelMixer {
     int (*default_ffn)(int width);
     int (*ffn_multiple)(const MixCtx *c);      /* of what F has to be a multiple; NULL: 1 */
     void (*params)(Slot s[], const MixCtx *c); /* c->ffn is set */
-    void (*state)(Slot s[], const MixCtx *c);  /* NULL iff n_state is 0 */
+    const char *params_help;
+    void (*state)(Slot s[], const MixCtx *c); /* NULL iff n_state is 0 */
     void (*draws)(Slot s[], const MixCtx *c);
 
     /* Choices, as in a mixer: prepare computes the parts that they are made from, choose fills the
@@ -247,6 +249,7 @@ typedef struct Variant {
     const char *title;        /* a line for people */
     const char *paper;        /* authors, year, identifier */
     const char *time, *state; /* complexity of mixing T tokens, and of the decode state: "T^2 D" */
+    const char *formula;      /* of a block, for people: lines of text */
     const Mixer *mixer;
     const char *mixer_set;       /* option values (of any part) that differ from defaults; NULL */
     const ChannelMixer *channel; /* NULL: none */
@@ -282,6 +285,8 @@ extern const LossLayer loss_dense; /* logits = x W, without a bias */
  * ST_USAGE names the key or value that is wrong. */
 Status mix_options(const Variant *v, const char *set, MixCtx *c);
 Status option_parse(const Option *options, const char *set, double opt[]);
+/* What params_help says of a parameter; NULL: nothing. */
+const char *help_of(const char *params_help, const char *name, int *len);
 /* The option of that name among all of a variant; NULL: there is none. */
 const Option *variant_option(const Variant *v, const char *name, size_t len);
 /* The options of mixer, channel mixer and loss layer as one list: entry i, NULL behind the last,
