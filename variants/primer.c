@@ -83,6 +83,9 @@ static const Mixer mixer = {
     .equals = equals,
     .accepts = attention_accepts,
     .params = params,
+    .params_help =
+        "w_qk: keys, and base of the queries; w_s: queries from keys, over all heads; "
+        "w_v: values; w_o: output; conv_qk: taps of a column; conv_v: the same of values",
     .state = state,
     .project = project,
     .mix = attention_mix,
@@ -98,6 +101,10 @@ const Variant variant_primer = {
     .paper = "So 2021, arXiv:2109.08668",
     .time = "T^2 D",
     .state = "2 T D",
+    .formula = "K = conv(norm(x) W_qk)  Q = K W_s  V = conv(norm(x) W_v), Q, K then rotated\n"
+               "y = x + concat_h( softmax(Q_h K_h' / sqrt(d)) V_h ) W_o\n"
+               "z = y + norm( relu(y W_in + b_in)^2 W_out + b_out )\n"
+               "conv: each column by a causal filter of its own, 3 taps",
     .mixer = &mixer,
     .channel = &channel_relu2,
     .norm = NORM_LAYER,

@@ -10,6 +10,8 @@ const Variant variant_primer_relu2 = {
     .paper = "So 2021, arXiv:2109.08668",
     .time = "T^2 D",
     .state = "2 T D",
+    .formula = "y = x + concat_h( softmax(Q_h K_h' / sqrt(d)) V_h ) W_o, Q, K rotated\n"
+               "z = y + relu(norm(y) W_in + b_in)^2 W_out + b_out, LayerNorm before each branch",
     .mixer = &mixer_attention,
     .channel = &channel_relu2,
     .norm = NORM_LAYER,

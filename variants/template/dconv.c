@@ -105,6 +105,9 @@ const Mixer mixer_dconv = {
     .equals = equals,
     .accepts = attention_accepts,
     .params = params,
+    .params_help = "w_q: queries from x; w_k: keys; w_v: values; w_o: output; "
+                   "conv_q: taps of each column of the queries; conv_k: of the keys; "
+                   "conv_v: of the values",
     .state = state,
     .project = project,
     .mix = attention_mix,
