@@ -29,6 +29,21 @@ static Status chunks(Dev *d, const Chunks *a)
     (void)d, (void)a;
     return ST_OK;
 }
+static Status lsh_hash(Dev *d, const LshHash *a)
+{
+    (void)d, (void)a;
+    return ST_OK;
+}
+static Status lsh(Dev *d, const Lsh *a)
+{
+    (void)d, (void)a;
+    return ST_OK;
+}
+static Status lsh_decode(Dev *d, const LshDecode *a)
+{
+    (void)d, (void)a;
+    return ST_OK;
+}
 static Status norm(Dev *d, const Norm *a)
 {
     (void)d, (void)a;
@@ -107,6 +122,10 @@ static const Kernels kernels_dry = {
     .attn_bwd = attn,
     .chunks_fwd = chunks,
     .chunks_bwd = chunks,
+    .lsh_hash = lsh_hash,
+    .lsh_fwd = lsh,
+    .lsh_bwd = lsh,
+    .lsh_decode = lsh_decode,
     .norm_fwd = norm,
     .norm_bwd = norm,
     .gate_fwd = gate,

@@ -81,6 +81,55 @@ typedef struct Chunks {
     void *dqq, *dkq, *dql, *dkl, *dv;
 } Chunks;
 
+/* Buckets of locality-sensitive hashing (Andoni 2015, Kitaev 2020), for every round and head:
+ *   bucket = argmax [y1 ; -y1] + n1 argmax [y2 ; -y2],   [y1 y2] = x R
+ * with n1 / 2 and n2 / 2 columns; n2 = 0: the first term alone; the first of equal maxima wins.
+ * n1 = 0: all in bucket 0. Positions pos + t from lens[b] on get the padding bucket n1 max(n2, 1).
+ * x (B,len,H*d), rot (H,rounds,d,(n1 + n2) / 2), bucket (B,H,rounds,len). */
+typedef struct LshHash {
+    int64_t batch, len, pos;
+    int heads, d, rounds, n1, n2;
+    const int32_t *lens;
+    const void *x, *rot;
+    int32_t *bucket;
+} LshHash;
+
+/* LSH attention with shared queries and keys (Kitaev 2020, as Terraformer has it, Jaszczur 2021).
+ * In every round the positions 0 .. padded - 1 are sorted by (bucket, position); those from lens[b]
+ * and from len on are padding and come last. The rounds, one behind the other, are
+ * rounds * padded items, a multiple of chunk. An item of chunk c sees the items of chunks
+ * c - before .. c + after, modulo the number of chunks (one that comes twice counts twice):
+ *   s_ij = q_i.k_j - [i = j] 1e5,   k_j = q_j / sqrt(d (mean(q_j^2) + 1e-6))
+ *   o_i = sum_ij exp(s_ij - lse_i) v_j,   lse_i = log sum exp(s_ij)
+ * over the items j that some item of i sees, padding excluded, and j <= i if causal. This is the
+ * sum of the rounds' softmax outputs, weighted by the softmax of their log-sum-exp. A padding
+ * position gives zeros. bucket (B,H,rounds,len): valid positions have ids below n_buckets.
+ * q (B,len,H*d), v and o (B,len,H*dv), dense. lse (B,H,len): written by fwd when not NULL, read by
+ * bwd, as o; where a position sees only itself it is about -1e5 and no more exact than that. */
+typedef struct Lsh {
+    bool causal;
+    int64_t batch, len, padded, chunk;
+    int heads, d, dv, rounds, n_buckets, before, after;
+    const int32_t *lens, *bucket;
+    const void *q, *v;
+    void *o, *lse;
+    const void *d_o;
+    void *dq, *dv_;
+} Lsh;
+
+/* Its decode, which selects keys otherwise: the query at p = pos + i sees, of all j <= p, the
+ * `window` newest whose bucket equals that of p in some round (the same round of both), and, where
+ * these are fewer, the newest of the others. Scores as above; positions from lens[b] on give zeros.
+ * q (B,q_len,H*d); caches keys (B,cap,H*d), v (B,cap,H*dv), bucket (B,H,rounds,cap) as reals, where
+ * the buckets of the new positions, fresh (B,H,rounds,q_len), are written first. */
+typedef struct LshDecode {
+    int64_t batch, q_len, pos, cap, window;
+    int heads, d, dv, rounds;
+    const int32_t *lens, *fresh;
+    const void *q, *keys, *v;
+    void *bucket, *o;
+} LshDecode;
+
 /* y = (x - mean) * rstd * gain + bias over the last dimension.
  *   layer: mean and variance of the row; rms: mean = 0, mean square; scale: as rms, gain is one
  *   number for all columns (ScaleNorm). rstd = 1 / sqrt(var + eps). gain, bias may be NULL.
@@ -197,6 +246,10 @@ struct Kernels {
     Status (*attn_bwd)(Dev *d, const Attn *a);
     Status (*chunks_fwd)(Dev *d, const Chunks *a);
     Status (*chunks_bwd)(Dev *d, const Chunks *a); /* whole sequence from position 0, no state */
+    Status (*lsh_hash)(Dev *d, const LshHash *a);
+    Status (*lsh_fwd)(Dev *d, const Lsh *a);
+    Status (*lsh_bwd)(Dev *d, const Lsh *a);
+    Status (*lsh_decode)(Dev *d, const LshDecode *a);
     Status (*norm_fwd)(Dev *d, const Norm *a);
     Status (*norm_bwd)(Dev *d, const Norm *a);
     Status (*gate_fwd)(Dev *d, const Gate *a);

@@ -64,6 +64,32 @@ typedef struct ChunksOpt {
 Tensor *op_chunks(Tape *t, Tensor *const qk[4], Tensor *v, Tensor *lens, Tensor *const state[4],
                   ChunksOpt o);
 
+/* LSH attention; see LshHash, Lsh and LshDecode in kernels.h. */
+typedef struct LshHashOpt {
+    int heads, rounds, n1, n2;
+    int64_t pos;
+} LshHashOpt;
+/* x (B,T,H*d), rot (H,rounds,d,(n1 + n2) / 2) or NULL if n1 is 0 -> I32 (B,H,rounds,T). Carries no
+ * gradient. */
+Tensor *op_lsh_hash(Tape *t, Tensor *x, Tensor *rot, Tensor *lens, LshHashOpt o);
+
+typedef struct LshOpt {
+    bool causal;
+    int heads, n_buckets, before, after;
+    int64_t chunk;
+} LshOpt;
+/* q (B,T,H*d), v (B,T,H*dv), bucket (B,H,rounds,T) -> (B,T,H*dv). */
+Tensor *op_lsh(Tape *t, Tensor *q, Tensor *v, Tensor *bucket, Tensor *lens, LshOpt o);
+/* T and as many padding positions as the chunks need. */
+int64_t lsh_padded(int64_t len, int64_t rounds, int64_t chunk);
+/* Pairs of items that meet in chunks, of one head, without padding: what costs count. */
+double lsh_pairs(int64_t len, int64_t rounds, int64_t chunk, int before, int after);
+
+/* q (B,n,H*d), fresh (B,H,rounds,n), caches keys (B,cap,H*d), v (B,cap,H*dv) and bucket
+ * (B,H*rounds,cap), updated in place -> (B,n,H*dv). Without gradients only. */
+Tensor *op_lsh_decode(Tape *t, Tensor *q, Tensor *keys, Tensor *v, Tensor *fresh, Tensor *bucket,
+                      Tensor *lens, int heads, int64_t pos, int64_t window);
+
 /* Writes rows (B,n,W) into cache (B,cap,W) at positions at .. at + n - 1. Without gradients only.
  */
 void op_append(Tape *t, Tensor *cache, Tensor *rows, int64_t at);
