@@ -261,8 +261,15 @@ static void ties(Dev *d)
 {
     int32_t bucket[20], want[20] = {0};
     const float *x = pool_zeros(80), *rot = pool_random(64, 1, 1);
-    LshHash a = {.batch = 1, .len = 20, .heads = 1, .d = 4, .rounds = 1, .n1 = 8, .x = x,
-                 .rot = rot, .bucket = bucket};
+    LshHash a = {.batch = 1,
+                 .len = 20,
+                 .heads = 1,
+                 .d = 4,
+                 .rounds = 1,
+                 .n1 = 8,
+                 .x = x,
+                 .rot = rot,
+                 .bucket = bucket};
     for (int i = 0; i < 2; i++) {
         memset(bucket, 7, sizeof bucket);
         must(lsh_hash(d, &a));

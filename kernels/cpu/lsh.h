@@ -5,9 +5,9 @@
 #include "kernels/cpu/cpu.h"
 
 enum {
-    LSH_TILE = 128,  /* queries and keys of a tile; a chunk has one, or several */
-    LSH_STRIP = 8,   /* chunks of a task, at most: neighbours are gathered again by each task */
-    LSH_TASKS = 16,  /* wanted, where the shape allows */
+    LSH_TILE = 128,    /* queries and keys of a tile; a chunk has one, or several */
+    LSH_STRIP = 8,     /* chunks of a task, at most: neighbours are gathered again by each task */
+    LSH_TASKS = 16,    /* wanted, where the shape allows */
     LSH_NONE = 1 << 30 /* the position of a padding key: after every other */
 };
 static const float LSH_EPS = 1e-6f, LSH_ALONE = -1e5f, LOG2_E = 1.44269504f, LN_2 = 0.69314718f;
@@ -16,10 +16,10 @@ static const float LSH_EPS = 1e-6f, LSH_ALONE = -1e5f, LOG2_E = 1.44269504f, LN_
 typedef struct LshPlan {
     const Lsh *a;
     int64_t items, chunks, pairs, strip, strips;
-    int near;         /* chunks that one chunk sees */
+    int near;           /* chunks that one chunk sees */
     int64_t q_ld, v_ld; /* row distances of gathered rows */
-    int32_t *order;   /* (group, items) positions, -1 for padding */
-    int32_t *place;   /* (group, rounds, len) items of positions */
+    int32_t *order;     /* (group, items) positions, -1 for padding */
+    int32_t *place;     /* (group, rounds, len) items of positions */
 } LshPlan;
 LshPlan CPU(lsh_plan)(const Lsh *a);
 

@@ -14,8 +14,10 @@
 #include "kernels/cpu/lsh.h"
 #include "kernels/cpu/rows.h"
 
-enum { SUM_FLOATS = 32 << 20, /* of the strips' regions at a time, or one head */
-       ROW_BLOCK = 128 };
+enum {
+    SUM_FLOATS = 32 << 20, /* of the strips' regions at a time, or one head */
+    ROW_BLOCK = 128
+};
 
 typedef struct Bwd {
     LshPlan p;
@@ -33,10 +35,10 @@ typedef struct Bwd {
 
 /* A chunk as keys, with its sums. */
 typedef struct Slot {
-    float *kt, *vt;      /* per tile (d, LSH_TILE) scaled and (dv, LSH_TILE), packed */
-    float *k, *dq, *dk;  /* (chunk, q_ld) */
-    float *dv, *c;       /* (chunk, v_ld); (chunk) k = c q */
-    int32_t *pos;        /* (chunk), LSH_NONE for padding */
+    float *kt, *vt;     /* per tile (d, LSH_TILE) scaled and (dv, LSH_TILE), packed */
+    float *k, *dq, *dk; /* (chunk, q_ld) */
+    float *dv, *c;      /* (chunk, v_ld); (chunk) k = c q */
+    int32_t *pos;       /* (chunk), LSH_NONE for padding */
 } Slot;
 
 /* A tile of queries. */
@@ -153,17 +155,20 @@ static void one_tile(const Rows *t, Slot s, int64_t at, int n, float *dq)
     if (hidden(t, s.pos + at, n))
         return;
     const int cols = (int)round_up(n, VW);
-    CPU(tile_mm)(t->n, cols, a->d, a_rows(t->q, q_ld), b_packed(s.kt + at * a->d, a->d), t->p,
-                 LSH_TILE, TILE_SET);
-    CPU(tile_mm)(t->n, cols, a->dv, a_rows(t->d_o, v_ld), b_packed(s.vt + at * a->dv, a->dv), t->ds,
-                 LSH_TILE, TILE_SET);
+    CPU(tile_mm)
+    (t->n, cols, a->d, a_rows(t->q, q_ld), b_packed(s.kt + at * a->d, a->d), t->p, LSH_TILE,
+     TILE_SET);
+    CPU(tile_mm)
+    (t->n, cols, a->dv, a_rows(t->d_o, v_ld), b_packed(s.vt + at * a->dv, a->dv), t->ds, LSH_TILE,
+     TILE_SET);
     weights(t, s.pos + at, n);
-    CPU(tile_mm)(n, a->dv, t->n, a_cols(t->p, LSH_TILE), b_rows(t->d_o, v_ld), s.dv + at * v_ld,
-                 v_ld, TILE_ADD);
-    CPU(tile_mm)(n, a->d, t->n, a_cols(t->ds, LSH_TILE), b_rows(t->q, q_ld), s.dk + at * q_ld, q_ld,
-                 TILE_ADD);
-    CPU(tile_mm)(t->n, a->d, n, a_rows(t->ds, LSH_TILE), b_rows(s.k + at * q_ld, q_ld), dq, q_ld,
-                 TILE_ADD);
+    CPU(tile_mm)
+    (n, a->dv, t->n, a_cols(t->p, LSH_TILE), b_rows(t->d_o, v_ld), s.dv + at * v_ld, v_ld,
+     TILE_ADD);
+    CPU(tile_mm)
+    (n, a->d, t->n, a_cols(t->ds, LSH_TILE), b_rows(t->q, q_ld), s.dk + at * q_ld, q_ld, TILE_ADD);
+    CPU(tile_mm)
+    (t->n, a->d, n, a_rows(t->ds, LSH_TILE), b_rows(s.k + at * q_ld, q_ld), dq, q_ld, TILE_ADD);
 }
 
 /* ---- a strip of chunks of one head ---- */
@@ -265,9 +270,9 @@ static void one_group(const Bwd *f, int64_t first, int64_t n)
     const int64_t blocks = ceil_div(a->len, ROW_BLOCK);
 #pragma omp for schedule(static)
     for (int64_t t = 0; t < n * a->rounds; t++)
-        CPU(lsh_sort)(a, first + t / a->rounds, (int)(t % a->rounds), f->p.order + t * a->padded,
-                      f->p.place + t * a->len,
-                      f->count + omp_get_thread_num() * (a->n_buckets + 1));
+        CPU(lsh_sort)
+        (a, first + t / a->rounds, (int)(t % a->rounds), f->p.order + t * a->padded,
+         f->p.place + t * a->len, f->count + omp_get_thread_num() * (a->n_buckets + 1));
 #pragma omp for schedule(dynamic)
     for (int64_t t = 0; t < n * f->p.strips; t++)
         one_strip(f, first + t / f->p.strips, t / f->p.strips, t % f->p.strips);
@@ -299,10 +304,9 @@ Status CPU(lsh_bwd)(Dev *d, const Lsh *a)
     const int64_t chain = round_up(f.p.chunks + f.p.strips * f.region, 16);
     const int64_t count = threads * (a->n_buckets + 1);
     CHECK(a->lse != NULL);
-    TRY(dev_scratch(d,
-                    (size_t)(threads * f.mine + sums + order + place + chain + count) *
-                        sizeof(float),
-                    &scratch));
+    TRY(dev_scratch(
+        d, (size_t)(threads * f.mine + sums + order + place + chain + count) * sizeof(float),
+        &scratch));
     f.scratch = scratch;
     f.sums = f.scratch + threads * f.mine;
     f.p.order = (int32_t *)(f.sums + sums);

@@ -35,7 +35,8 @@ static int64_t scan(const LshDecode *a, const float *bucket, int64_t p, bool mat
                     int64_t n)
 {
     for (int64_t j = p / VW * VW; j >= 0 && n < a->window; j -= VW) {
-        const unsigned all = p + 1 - j < VW ? (1u << (p + 1 - j)) - 1 : (unsigned)((1ull << VW) - 1);
+        const unsigned all =
+            p + 1 - j < VW ? (1u << (p + 1 - j)) - 1 : (unsigned)((1ull << VW) - 1);
         unsigned bits = matches(a, bucket, p, j);
         bits = match ? bits : all & ~bits;
         while (bits != 0 && n < a->window) {

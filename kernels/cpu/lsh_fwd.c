@@ -13,8 +13,10 @@
 #include "kernels/cpu/lsh.h"
 #include "kernels/cpu/rows.h"
 
-enum { PART_FLOATS = 16 << 20, /* of the rounds' outputs at a time, or one head */
-       ROW_BLOCK = 128 };
+enum {
+    PART_FLOATS = 16 << 20, /* of the rounds' outputs at a time, or one head */
+    ROW_BLOCK = 128
+};
 static const float LOWEST = -1e38f; /* of a running maximum: finite, so that differences are */
 
 typedef struct Fwd {
@@ -127,13 +129,14 @@ static void one_tile(Rows *t, const float *k, const float *v, const int32_t *key
     const Lsh *a = t->f->p.a;
     if (hidden(t, key, n))
         return;
-    CPU(tile_mm)(n, t->cols, a->d, a_packed(k, a->d), b_packed(t->q, a->d), t->s, LSH_TILE,
-                 TILE_SET);
+    CPU(tile_mm)
+    (n, t->cols, a->d, a_packed(k, a->d), b_packed(t->q, a->d), t->s, LSH_TILE, TILE_SET);
     softmax(t, key, n);
     if (!t->first)
         rescale(t);
-    CPU(tile_mm)(t->n, a->dv, n, a_cols(t->s, LSH_TILE), b_packed(v, n), t->o, t->f->p.v_ld,
-                 t->first ? TILE_SET : TILE_ADD);
+    CPU(tile_mm)
+    (t->n, a->dv, n, a_cols(t->s, LSH_TILE), b_packed(v, n), t->o, t->f->p.v_ld,
+     t->first ? TILE_SET : TILE_ADD);
     t->first = false;
 }
 
@@ -257,9 +260,9 @@ static void one_group(const Fwd *f, int64_t first, int64_t n)
     const int64_t blocks = ceil_div(a->len, ROW_BLOCK);
 #pragma omp for schedule(static)
     for (int64_t t = 0; t < n * a->rounds; t++)
-        CPU(lsh_sort)(a, first + t / a->rounds, (int)(t % a->rounds), f->p.order + t * a->padded,
-                      f->p.place + t * a->len,
-                      f->count + omp_get_thread_num() * (a->n_buckets + 1));
+        CPU(lsh_sort)
+        (a, first + t / a->rounds, (int)(t % a->rounds), f->p.order + t * a->padded,
+         f->p.place + t * a->len, f->count + omp_get_thread_num() * (a->n_buckets + 1));
 #pragma omp for schedule(dynamic)
     for (int64_t t = 0; t < n * f->p.strips; t++)
         one_strip(f, first + t / f->p.strips, t / f->p.strips, t % f->p.strips);

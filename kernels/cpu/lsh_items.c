@@ -37,8 +37,8 @@ static void add_factor(const Hash *f, const float *rot, const float *x, int m, i
                        float *y, int32_t *bucket)
 {
     const int d = f->a->d;
-    CPU(tile_mm)(n / 2, (int)round_up(m, VW), d, a_packed(rot, d), b_packed(x, d), y, HASH_ROWS,
-                 TILE_SET);
+    CPU(tile_mm)
+    (n / 2, (int)round_up(m, VW), d, a_packed(rot, d), b_packed(x, d), y, HASH_ROWS, TILE_SET);
     for (int i = 0; i < m; i += VW) {
         const vi at = best_of(y + i, n);
         for (int j = 0; j < VW && i + j < m; j++)
@@ -52,8 +52,8 @@ static void hash_tile(const Hash *f, int64_t pair, int64_t t0)
     const int64_t h = pair % a->heads, b = pair / a->heads, width = (int64_t)a->heads * a->d;
     const int m = (int)min64(HASH_ROWS, a->len - t0);
     float *x = f->scratch + omp_get_thread_num() * f->mine, *y = x + (int64_t)HASH_ROWS * a->d;
-    CPU(pack_cols)(NR, a->d, m, (const float *)a->x + (b * a->len + t0) * width + h * a->d, width,
-                   1.0f, x);
+    CPU(pack_cols)
+    (NR, a->d, m, (const float *)a->x + (b * a->len + t0) * width + h * a->d, width, 1.0f, x);
     for (int r = 0; r < a->rounds; r++) {
         int32_t *bucket = a->bucket + (pair * a->rounds + r) * a->len + t0;
         const float *rot = f->rot + (h * a->rounds + r) * 2 * f->rot_size;
@@ -162,8 +162,8 @@ void CPU(lsh_gather)(const Lsh *a, int64_t pair, const void *base, int width, co
             memset(dst, 0, (size_t)round_up(width, NR) * sizeof *dst);
             continue;
         }
-        CPU(copy_rows)(1, width, (const float *)base + lsh_row(a, pair, at[i], width), width, dst,
-                       ld);
+        CPU(copy_rows)
+        (1, width, (const float *)base + lsh_row(a, pair, at[i], width), width, dst, ld);
     }
 }
 

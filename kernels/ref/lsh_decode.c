@@ -17,7 +17,8 @@ typedef struct Step {
 static bool same_bucket(const Step *f, int64_t j)
 {
     const LshDecode *a = f->a;
-    const double *bucket = (const double *)a->bucket + (f->b * a->heads + f->h) * a->rounds * a->cap;
+    const double *bucket =
+        (const double *)a->bucket + (f->b * a->heads + f->h) * a->rounds * a->cap;
     for (int r = 0; r < a->rounds; r++, bucket += a->cap)
         if (bucket[j] == bucket[f->p])
             return true;
