@@ -21,7 +21,7 @@ static const double TOLERANCE = 1e-3, VANISHING = 1e-3;
 static const struct {
     const char *name;
     int value;
-} small[] = {{"s", 8}, {"c", 16}, {"chunk", 16}, {"window", 16}};
+} small[] = {{"s", 8}, {"c", 16}, {"chunk", 16}, {"chunk_len", 16}, {"window", 16}};
 
 static bool has_key(const char *set, const char *key)
 {

@@ -89,6 +89,16 @@ static Status add(Dev *d, int64_t n, const void *a, const void *b, void *y)
     (void)d, (void)n, (void)a, (void)b, (void)y;
     return ST_OK;
 }
+static Status blend(Dev *d, int64_t n, double a, const void *x, double b, const void *z, void *y)
+{
+    (void)d, (void)n, (void)a, (void)x, (void)b, (void)z, (void)y;
+    return ST_OK;
+}
+static Status normal(Dev *d, int64_t n, uint64_t seed, uint32_t stream, uint64_t offset, void *y)
+{
+    (void)d, (void)n, (void)seed, (void)stream, (void)offset, (void)y;
+    return ST_OK;
+}
 static Status colsum(Dev *d, int64_t rows, int64_t width, const void *x, void *y)
 {
     (void)d, (void)rows, (void)width, (void)x, (void)y;
@@ -141,6 +151,8 @@ static const Kernels kernels_dry = {
     .xent_bwd = xent,
     .copy = copy,
     .add = add,
+    .blend = blend,
+    .normal = normal,
     .colsum = colsum,
     .fill = fill,
     .sum = sum,

@@ -266,6 +266,10 @@ struct Kernels {
     Status (*copy)(Dev *d, const Copy *a);
     Status (*add)(Dev *d, int64_t n, const void *a, const void *b,
                   void *y); /* y = a + b; y may be a */
+    Status (*blend)(Dev *d, int64_t n, double a, const void *x, double b, const void *z,
+                    void *y); /* y = a x + b z; y may be x or z */
+    /* Normal numbers offset .. of the random stream, rounded to float on every backend. */
+    Status (*normal)(Dev *d, int64_t n, uint64_t seed, uint32_t stream, uint64_t offset, void *y);
     Status (*colsum)(Dev *d, int64_t rows, int64_t width, const void *x, void *y); /* y += sums */
     Status (*fill)(Dev *d, int64_t n, double value, void *y);
     Status (*sum)(Dev *d, int64_t n, double scale, const void *x, void *y); /* y[0] = scale * sum */

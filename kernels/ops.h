@@ -17,6 +17,11 @@ Tensor *op_linear(Tape *t, Tensor *x, Tensor *w, Tensor *bias);
 Tensor *op_act(Tape *t, Act f, Tensor *x);
 Tensor *op_gate(Tape *t, Act f, Tensor *a, Tensor *b);
 Tensor *op_add(Tape *t, Tensor *a, Tensor *b);
+Tensor *op_blend(Tape *t, double a, Tensor *x, double b, Tensor *z); /* a x + b z */
+
+/* Normal numbers offset .. of the random stream (rng.h), without a gradient. */
+Tensor *op_normal(Tape *t, int rank, const int64_t dim[], uint64_t seed, uint32_t stream,
+                  uint64_t offset);
 
 /* x (..,W) * gain (W) + bias (W); either may be NULL. */
 Tensor *op_affine(Tape *t, Tensor *x, Tensor *gain, Tensor *bias);

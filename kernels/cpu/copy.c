@@ -1,6 +1,7 @@
-/* copy.c - what moves numbers without computing: strided copies, sums of two arrays, constants. */
+/* copy.c - what hardly computes: strided copies, sums of two arrays, constants, random numbers. */
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/rows.h"
+#include "kernels/rng.h"
 
 #include <string.h>
 
@@ -52,6 +53,24 @@ Status CPU(add)(Dev *d, int64_t n, const void *a, const void *b, void *y)
 #pragma omp parallel for schedule(static) if (n > PARALLEL_FROM)
     for (int64_t i = 0; i < n; i += VW)
         vput(sum + i, vget(left + i, n - i) + vget(right + i, n - i), n - i);
+    return ST_OK;
+}
+
+Status CPU(blend)(Dev *d, int64_t n, double a, const void *x, double b, const void *z, void *y)
+{
+    (void)d;
+    const float *left = x, *right = z, f = (float)a, g = (float)b;
+    float *sum = y;
+#pragma omp parallel for schedule(static) if (n > PARALLEL_FROM)
+    for (int64_t i = 0; i < n; i += VW)
+        vput(sum + i, f * vget(left + i, n - i) + g * vget(right + i, n - i), n - i);
+    return ST_OK;
+}
+
+Status CPU(normal)(Dev *d, int64_t n, uint64_t seed, uint32_t stream, uint64_t offset, void *y)
+{
+    (void)d;
+    rng_fill_normal(y, n, 1.0, seed, stream, offset);
     return ST_OK;
 }
 

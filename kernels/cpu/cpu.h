@@ -46,6 +46,8 @@ Status CPU(xent_fwd)(Dev *d, const Xent *a);
 Status CPU(xent_bwd)(Dev *d, const Xent *a);
 Status CPU(copy)(Dev *d, const Copy *a);
 Status CPU(add)(Dev *d, int64_t n, const void *a, const void *b, void *y);
+Status CPU(blend)(Dev *d, int64_t n, double a, const void *x, double b, const void *z, void *y);
+Status CPU(normal)(Dev *d, int64_t n, uint64_t seed, uint32_t stream, uint64_t offset, void *y);
 Status CPU(colsum)(Dev *d, int64_t rows, int64_t width, const void *x, void *y);
 Status CPU(fill)(Dev *d, int64_t n, double value, void *y);
 Status CPU(sum)(Dev *d, int64_t n, double scale, const void *x, void *y);

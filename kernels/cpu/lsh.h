@@ -33,9 +33,9 @@ static inline int64_t lsh_row(const Lsh *a, int64_t pair, int64_t t, int width)
     return ((pair / a->heads * a->len + t) * a->heads + pair % a->heads) * width;
 }
 
-/* Sorts round r of a pair: order (padded) and place (len). count: room for n_buckets + 1. */
-void CPU(lsh_sort)(const Lsh *a, int64_t pair, int r, int32_t *order, int32_t *place,
-                   int32_t *count);
+/* Sorts pairs [first, first + n) into order and place; all threads of a team call it. count: room
+ * for n_buckets + 1 numbers a thread. */
+void CPU(lsh_sort)(const LshPlan *f, int64_t first, int64_t n, int32_t *count);
 
 /* dst (n, ld) = the rows of `base` (B,len,H*width) at these positions, zeros for padding and from
  * `width` to the next multiple of NR. */

@@ -268,11 +268,7 @@ static void one_group(const Bwd *f, int64_t first, int64_t n)
 {
     const Lsh *a = f->p.a;
     const int64_t blocks = ceil_div(a->len, ROW_BLOCK);
-#pragma omp for schedule(static)
-    for (int64_t t = 0; t < n * a->rounds; t++)
-        CPU(lsh_sort)
-        (a, first + t / a->rounds, (int)(t % a->rounds), f->p.order + t * a->padded,
-         f->p.place + t * a->len, f->count + omp_get_thread_num() * (a->n_buckets + 1));
+    CPU(lsh_sort)(&f->p, first, n, f->count);
 #pragma omp for schedule(dynamic)
     for (int64_t t = 0; t < n * f->p.strips; t++)
         one_strip(f, first + t / f->p.strips, t / f->p.strips, t % f->p.strips);

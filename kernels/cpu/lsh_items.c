@@ -104,8 +104,8 @@ Status CPU(lsh_hash)(Dev *d, const LshHash *a)
 }
 
 /* ---- order: counting sort, stable, so that positions break ties ---- */
-void CPU(lsh_sort)(const Lsh *a, int64_t pair, int r, int32_t *order, int32_t *place,
-                   int32_t *count)
+static void sort_round(const Lsh *a, int64_t pair, int64_t r, int32_t *order, int32_t *place,
+                       int32_t *count)
 {
     const int32_t *bucket = a->bucket + (pair * a->rounds + r) * a->len;
     const int64_t valid = lsh_valid(a, pair / a->heads);
@@ -124,6 +124,15 @@ void CPU(lsh_sort)(const Lsh *a, int64_t pair, int r, int32_t *order, int32_t *p
     }
     for (int64_t n = valid; n < a->padded; n++)
         order[n] = -1;
+}
+
+void CPU(lsh_sort)(const LshPlan *f, int64_t first, int64_t n, int32_t *count)
+{
+    const Lsh *a = f->a;
+#pragma omp for schedule(static)
+    for (int64_t t = 0; t < n * a->rounds; t++)
+        sort_round(a, first + t / a->rounds, t % a->rounds, f->order + t * a->padded,
+                   f->place + t * a->len, count + omp_get_thread_num() * (a->n_buckets + 1));
 }
 
 LshPlan CPU(lsh_plan)(const Lsh *a)

@@ -79,6 +79,48 @@ Tensor *op_add(Tape *t, Tensor *a, Tensor *b)
     return tape_run(t, &add, &c);
 }
 
+/* ---- y = a x + b z ---- */
+typedef struct BlendArg {
+    double a, b;
+} BlendArg;
+
+static BlendArg blend_arg(const Call *c)
+{
+    BlendArg f;
+    memcpy(&f, c->arg, sizeof f);
+    return f;
+}
+
+static Status blend_forward(const Call *c)
+{
+    BlendArg f = blend_arg(c);
+    TRY(call_needs(c, c->k->blend != NULL, "blend"));
+    return c->k->blend(c->dev, tensor_size(c->in[0]), f.a, call_ptr(c->in[0]), f.b,
+                       call_ptr(c->in[1]), call_ptr(c->out[0]));
+}
+
+static Status blend_backward(const Call *c)
+{
+    BlendArg f = blend_arg(c);
+    for (int i = 0; i < 2; i++)
+        if (call_grad(c, i) != NULL)
+            TRY(c->k->blend(c->dev, tensor_size(c->in[0]), 1, call_grad(c, i), i == 0 ? f.a : f.b,
+                            c->out[0]->grad.ptr, call_grad(c, i)));
+    return ST_OK;
+}
+
+static const Op blend = {"blend", blend_forward, blend_backward, NULL};
+
+Tensor *op_blend(Tape *t, double a, Tensor *x, double b, Tensor *z)
+{
+    CHECK(tensor_size(x) == tensor_size(z));
+    Call c = call_new(t, &(BlendArg){a, b}, sizeof(BlendArg));
+    call_in(&c, x);
+    call_in(&c, z);
+    call_out_like(&c, t, x);
+    return tape_run(t, &blend, &c);
+}
+
 /* ---- y = x * gain + bias ---- */
 static bool fits(const Tensor *x, int64_t n)
 {

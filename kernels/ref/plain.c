@@ -1,5 +1,6 @@
 /* plain.c - copies, sums and the optimiser's step. */
 #include "kernels/ref/ref.h"
+#include "kernels/rng.h"
 
 Status ref_copy(Dev *d, const Copy *a)
 {
@@ -19,6 +20,29 @@ Status ref_add(Dev *d, int64_t n, const void *a, const void *b, void *y)
     (void)d;
     for (int64_t i = 0; i < n; i++)
         ((double *)y)[i] = ((const double *)a)[i] + ((const double *)b)[i];
+    return ST_OK;
+}
+
+Status ref_blend(Dev *d, int64_t n, double a, const void *x, double b, const void *z, void *y)
+{
+    (void)d;
+    for (int64_t i = 0; i < n; i++)
+        ((double *)y)[i] = a * ((const double *)x)[i] + b * ((const double *)z)[i];
+    return ST_OK;
+}
+
+/* Through a piece of floats, so that both backends have the same numbers. */
+Status ref_normal(Dev *d, int64_t n, uint64_t seed, uint32_t stream, uint64_t offset, void *y)
+{
+    enum { PIECE = 1024 };
+    float piece[PIECE];
+    (void)d;
+    for (int64_t at = 0; at < n; at += PIECE) {
+        const int64_t m = min64(PIECE, n - at);
+        rng_fill_normal(piece, m, 1.0, seed, stream, offset + (uint64_t)at);
+        for (int64_t i = 0; i < m; i++)
+            ((double *)y)[at + i] = (double)piece[i];
+    }
     return ST_OK;
 }
 

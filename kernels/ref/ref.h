@@ -74,6 +74,8 @@ Status ref_xent_fwd(Dev *d, const Xent *a);
 Status ref_xent_bwd(Dev *d, const Xent *a);
 Status ref_copy(Dev *d, const Copy *a);
 Status ref_add(Dev *d, int64_t n, const void *a, const void *b, void *y);
+Status ref_blend(Dev *d, int64_t n, double a, const void *x, double b, const void *z, void *y);
+Status ref_normal(Dev *d, int64_t n, uint64_t seed, uint32_t stream, uint64_t offset, void *y);
 Status ref_colsum(Dev *d, int64_t rows, int64_t width, const void *x, void *y);
 Status ref_fill(Dev *d, int64_t n, double value, void *y);
 Status ref_sum(Dev *d, int64_t n, double scale, const void *x, void *y);
