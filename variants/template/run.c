@@ -48,7 +48,8 @@ static void choose(Tape *t, ChooseFn *fn, unsigned which, const MixIn *in, Choic
         if (which & 1u << i) {
             if (!replay)
                 tape_fail(t, save_choice(tape_dev(t), &ch->part[i], parts->p[i]));
-            parts->p[i] = ch->part[i].buf.ptr != NULL ? &ch->part[i] : NULL;
+            if (tape_status(t) == ST_OK) /* else the tape's, which has a shape */
+                parts->p[i] = ch->part[i].buf.ptr != NULL ? &ch->part[i] : NULL;
         }
 }
 
