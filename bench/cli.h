@@ -10,6 +10,7 @@
  * surroundings. train_main and eval_main are in train.h, worker_main in worker.h. */
 int apply_main(int argc, char **argv);
 int bench_main(int argc, char **argv);
+int explain_main(int argc, char **argv);
 int list_main(int argc, char **argv);
 int report_main(int argc, char **argv);
 int validate_main(int argc, char **argv);

@@ -20,6 +20,7 @@ static const struct {
     {"train", train_main, "train a byte-level language model, report bits per byte"},
     {"eval", eval_main, "examine a checkpoint, in windows or over one long stream"},
     {"apply", apply_main, "run one layer on tensors from files, for comparison with others"},
+    {"explain", explain_main, "a variant's formula, mixing matrix, state and cost"},
     {"list", list_main, "the variants with their papers, abilities and options"},
     {"report", report_main, "RESULTS.md and plots from a journal"},
     {"validate", validate_main, "check a journal against its schema"},

@@ -178,6 +178,52 @@ Test(cli, apply)
     expect_all_bad(bad, COUNT(bad));
 }
 
+Test(cli, explain)
+{
+    static const Bad bad[] = {
+        {"explain", "which variant", "longmix list"},
+        {"explain gua", "'gua'", "did you mean 'gau'"},
+        {"explain gau vanilla", "'vanilla'", "one variant"},
+        {"explain gau --n 0", "'0'", "1 to 2048"},
+        {"explain gau --heads 3", "--heads 3", "--width 256"},
+        {"explain gau --set nope=1", "'nope'", "scaling"},
+        {"explain gau --input @/none", "/none", NULL},
+        {"explain gau --out @/short.txt/x", "/short.txt/x", NULL},
+    };
+    Place p = place_new();
+    char path[128];
+    snprintf(path, sizeof path, "%s/short.txt", p.folder);
+    place_write(path, "");
+    for (int i = 0; i < COUNT(bad); i++) {
+        Ended e = run_in(&p, bad[i].args);
+        cr_expect_eq(e.code, 2, "'%s' ends with %d: %s", bad[i].args, e.code, e.said);
+        cr_expect(strstr(e.said, bad[i].value) != NULL, "%s", e.said);
+        cr_expect(bad[i].allowed == NULL || strstr(e.said, bad[i].allowed) != NULL, "%s", e.said);
+    }
+    place_leave(&p);
+}
+
+/* Formula, costs and a picture of every variant. */
+Test(cli, explain_everything)
+{
+    Place p = place_new();
+    for (int i = 0; variant_table[i] != NULL; i++) {
+        const Variant *v = variant_table[i];
+        char args[128], path[128];
+        snprintf(args, sizeof args, "explain %s --n 16 --width 32 --heads 2 --out @/plots",
+                 v->name);
+        Ended e = run_in(&p, args);
+        cr_expect_eq(e.code, 0, "%s: %s", v->name, e.said);
+        cr_expect(v->formula != NULL && strstr(e.said, v->formula) != NULL, "%s: no formula",
+                  v->name);
+        cr_expect(strstr(e.said, "      1M") != NULL, "%s: %s", v->name, e.said);
+        snprintf(path, sizeof path, "%s/plots/%s-matrix.png", p.folder, v->name);
+        cr_expect(access(path, R_OK) == 0 || strstr(e.said, "gnuplot is not") != NULL, "%s",
+                  e.said);
+    }
+    place_leave(&p);
+}
+
 Test(cli, surroundings)
 {
     static const Bad bad[] = {
@@ -265,8 +311,8 @@ Test(cli, help_and_list)
 {
     Place p = place_new();
     static const char *const commands[] = {
-        "--help",  "bench --help", "list --help",  "report --help", "validate --help",
-        "version", "--version",    "train --help", "eval --help",   "apply --help"};
+        "--help",    "bench --help", "list --help", "report --help", "validate --help", "version",
+        "--version", "train --help", "eval --help", "apply --help",  "explain --help"};
     for (int i = 0; i < COUNT(commands); i++) {
         Ended e = run_in(&p, commands[i]);
         cr_expect_eq(e.code, 0, "'%s': %d", commands[i], e.code);
