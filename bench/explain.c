@@ -300,7 +300,7 @@ static Status picture(const Args *a, const Variant *v)
 /* A chunk longer than the picture would hide what chunks are. */
 static void choose_chunks(Args *a, const Variant *v)
 {
-    static const char *const names[] = {"c", "chunk"};
+    static const char *const names[] = {"c", "chunk", "chunk_len"};
     size_t at = (size_t)snprintf(a->picture_set, sizeof a->picture_set, "%s", a->set);
     for (int i = 0; i < COUNT(names) && a->n >= 8; i++) {
         char key[16];

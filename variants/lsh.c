@@ -264,6 +264,8 @@ const Mixer mixer_lsh = {
     .options = options,
     .accepts = accepts,
     .params = params,
+    .params_help = "w_qk: queries and keys in one; w_q: queries; w_k: keys, averaged with them; "
+                   "w_v: values; w_o: output",
     .state = state,
     .project = project,
     .choose = choose,
@@ -283,6 +285,11 @@ const Variant variant_lsh = {
     .paper = "Kitaev 2020, arXiv:2001.04451; Jaszczur 2021, arXiv:2111.12763",
     .time = "T C D n_hashes",
     .state = "2 T D",
+    .formula =
+        "q = norm(x) W_qk  k_j = q_j / sqrt(d (mean(q_j^2) + 1e-6))  v = norm(x) W_v\n"
+        "each round: bucket = argmax [q R ; -q R]; sort by (bucket, position), cut in chunks\n"
+        "P_ij = n_ij exp(q_i.k_j - [i = j] 1e5) / sum, where i meets j in n_ij rounds\n"
+        "y = x + concat_h( P_h V_h ) W_o, then a feed-forward layer as in vanilla",
     .mixer = &mixer_lsh,
     .channel = &channel_gelu,
     .norm = NORM_LAYER,
