@@ -11,6 +11,8 @@
 # LIMIT    seconds that one test binary may take
 # WRAP     what to run the tests under, such as valgrind
 # PROFILE  which sweep `make bench` runs
+# BASE     the revision that `make regress` compares with; empty: see bench/regress.sh
+# COMPARE  more options of `longmix compare`: make regress COMPARE="--variants gau --plot plots"
 # SETUP    what looks for missing packages; `make SETUP=:` looks for none
 # FUZZ_SECONDS  how long `make fuzz` runs each fuzzer
 # V        1: show the commands
@@ -26,6 +28,9 @@ RESULTS  = results/$(PROFILE).jsonl
 BENCH    = bench --profile $(PROFILE) --out $(RESULTS)
 REPORT   = report $(RESULTS) --out RESULTS.md --plots report/plots
 TEXT     = build/data/kjv.txt
+BASELINE = tests/baseline.json
+BASE     =
+COMPARE  =
 
 BUILD_address = build/asan
 BUILD_thread  = build/tsan
@@ -84,8 +89,8 @@ FUZZED  = tests/fuzz/input.c kernels/base.c bench/parse.c variants/template/mixe
                      report/validate.c datasets/*.c)
 
 # ---- targets -----------------------------------------------------------------------------------
-.PHONY: all help setup text bench report binaries test mutations check check-all fuzz golden format
-.PHONY: clean FORCE
+.PHONY: all help setup text bench report regress baseline binaries test mutations check check-all fuzz golden
+.PHONY: format clean FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
 ifeq ($(MAKELEVEL)$(filter clean,$(MAKECMDGOALS)),0)
@@ -100,6 +105,12 @@ bench: $(BUILD)/longmix text    ## sweep, then RESULTS.md and plots
 
 report: $(BUILD)/longmix        ## RESULTS.md and plots again, from the results there are
 	$(BUILD)/longmix $(REPORT)
+
+regress: $(BUILD)/longmix       ## slower, larger or wrong? facts against a file, times against BASE
+	@sh bench/regress.sh $(BUILD)/longmix $(BASELINE) "$(BASE)" $(COMPARE)
+
+baseline: $(BUILD)/longmix      ## write that file again: work, memory and results of all variants
+	$(BUILD)/longmix baseline write $(BASELINE)
 
 test: binaries                  ## all tests, or those of TESTS="name ..."
 	@LONGMIX=$(BUILD)/longmix sh tests/run.sh $(LIMIT) "$(WRAP)" $(TESTS:%=$(BUILD)/tests/test_%)
@@ -136,6 +147,8 @@ setup:                          ## install the packages that are missing, or say
 NEEDS_setup     = run
 NEEDS_bench     = run
 NEEDS_report    = run
+NEEDS_regress   = run
+NEEDS_baseline  = run
 NEEDS_text      = run
 NEEDS_test      = test
 NEEDS_binaries  = test

@@ -123,7 +123,7 @@ static Status move(Round *r, int look)
 static void space_out(Round *r)
 {
     double pair = (r->p->a[r->p->n - 1] + r->p->b[r->p->n - 1]) * r->p->inner;
-    if (fabs(r->p->lag1) > CORRELATED)
+    if (r->p->lag1 > CORRELATED)
         r->gap = r->gap > 0 ? 2 * r->gap : pair;
 }
 

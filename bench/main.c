@@ -24,6 +24,8 @@ static const struct {
     {"list", list_main, "the variants with their papers, abilities and options"},
     {"report", report_main, "RESULTS.md and plots from a journal"},
     {"validate", validate_main, "check a journal against its schema"},
+    {"compare", compare_main, "is build B slower, larger or wrong against A?"},
+    {"baseline", baseline_main, "work, memory and results on file: write, or check"},
     {"selftest", selftest_main, "how often a comparison of builds is right on this machine"},
     {"version", version_main, "commit, build, compiler"},
     {"worker", worker_main, NULL},
