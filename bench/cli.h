@@ -15,6 +15,7 @@ int list_main(int argc, char **argv);
 int report_main(int argc, char **argv);
 int validate_main(int argc, char **argv);
 int baseline_main(int argc, char **argv);
+int export_main(int argc, char **argv);
 int compare_main(int argc, char **argv);
 int selftest_main(int argc, char **argv);
 int version_main(int argc, char **argv);

@@ -25,6 +25,7 @@ static const struct {
     {"report", report_main, "RESULTS.md and plots from a journal"},
     {"validate", validate_main, "check a journal against its schema"},
     {"compare", compare_main, "is build B slower, larger or wrong against A?"},
+    {"export", export_main, "a journal as CSV or for other benchmark tools"},
     {"baseline", baseline_main, "work, memory and results on file: write, or check"},
     {"selftest", selftest_main, "how often a comparison of builds is right on this machine"},
     {"version", version_main, "commit, build, compiler"},
