@@ -130,7 +130,10 @@ static Status build(Model *m)
     if (s->state)
         TRY(build_state(m));
     TRY(tensor_new(m->dev, &m->grad_norm, REAL, MEM_OPTIM, 1, (int64_t[]){1}));
-    return tape_new(&m->tape, m->dev);
+    TRY(tape_new(&m->tape, m->dev));
+    if (s->ctx.recipe[RECIPE_REVERSIBLE] != 0)
+        tape_strategy(m->tape, TAPE_INVERT);
+    return ST_OK;
 }
 
 Status model_init(Model *m, Dev *d, const ModelSpec *spec)
@@ -199,8 +202,24 @@ static void loss_params(Model *m, Tensor *out[])
 }
 
 /* ---- running ---- */
+/* Two streams, copies of x at first; their mean is the result. */
+static Tensor *reversible_blocks(Model *m, Tensor *x)
+{
+    int mark = tape_mark(m->tape);
+    Tensor *pair[2] = {op_copy(m->tape, x), x->owned ? x : op_copy(m->tape, x)};
+    for (int i = 0; i < m->n_blocks; i++) {
+        block_run_pair(m->tape, &m->block[i], pair);
+        tape_release(m->tape, mark, pair, 2);
+    }
+    Tensor *y = op_blend(m->tape, 0.5, pair[0], 0.5, pair[1]);
+    tape_release(m->tape, mark, &y, 1);
+    return y;
+}
+
 Tensor *model_blocks(Model *m, Tensor *x)
 {
+    if (m->ctx.recipe[RECIPE_REVERSIBLE] != 0)
+        return reversible_blocks(m, x);
     int mark = tape_mark(m->tape);
     for (int i = 0; i < m->n_blocks; i++) {
         x = tape_block(m->tape, block_run, &m->block[i], x);

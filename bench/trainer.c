@@ -47,7 +47,8 @@ Status trainer_init(Trainer *t, Dev *d, const TrainSpec *spec, const Text *text)
     TRY(model_init(&t->model, d, &t->spec.model));
     if (spec->model.grads) /* else the first step would take them from blocks that the next needs */
         TRY(model_moments(&t->model));
-    tape_strategy(t->model.tape, spec->recompute ? TAPE_RECOMPUTE : TAPE_STORE);
+    if (spec->recompute)
+        tape_strategy(t->model.tape, TAPE_RECOMPUTE);
     TRY(tensor_new(d, &t->ids, I32, MEM_INPUT, 2, dim));
     TRY(tensor_new(d, &t->targets, I32, MEM_INPUT, 2, dim));
     t->host_ids = malloc(t->ids.buf.size);

@@ -1,27 +1,8 @@
-/* tape.c - records, activations, the backward walk and recomputed blocks. */
-#include "kernels/tape.h"
+/* tape.c - records, activations and the backward walk. */
+#include "kernels/tape_inside.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-typedef struct Record {
-    const Op *op;
-    Call call;
-} Record;
-
-struct Tape {
-    Dev *dev;
-    Status status;
-    bool grad;
-    Strategy strategy;
-    Tensor **tensors;
-    int n_tensors, cap_tensors;
-    Record *records;
-    int n_records, cap_records;
-    int reruns; /* > 0 while a block is run again: its cost was counted before */
-    Cost cost;
-    int64_t n_ops;
-};
 
 /* ---- tensors ---- */
 int64_t tensor_size(const Tensor *x)
@@ -92,7 +73,7 @@ Status tape_new(Tape **out, Dev *d)
     return ST_OK;
 }
 
-static void drop(Tape *t, Tensor *x)
+void tape_drop(Tape *t, Tensor *x)
 {
     tensor_free(t->dev, x);
     free(x);
@@ -101,7 +82,7 @@ static void drop(Tape *t, Tensor *x)
 void tape_reset(Tape *t)
 {
     for (int i = 0; i < t->n_tensors; i++)
-        drop(t, t->tensors[i]);
+        tape_drop(t, t->tensors[i]);
     t->n_tensors = t->n_records = 0;
     t->status = ST_OK;
     t->cost = (Cost){0};
@@ -189,7 +170,7 @@ void tape_release(Tape *t, int mark, Tensor *const keep[], int n)
         if (among(t->tensors[i], keep, n))
             t->tensors[kept++] = t->tensors[i];
         else
-            drop(t, t->tensors[i]);
+            tape_drop(t, t->tensors[i]);
     }
     t->n_tensors = kept;
 }
@@ -210,18 +191,23 @@ void call_in(Call *c, Tensor *x)
     c->in[c->n_in++] = x;
 }
 
-/* Reuses nothing: a failed tape still hands out tensors, which have a shape and no memory. */
-void call_out(Call *c, Tape *t, DType dtype, int rank, const int64_t dim[])
+Tensor *tape_tensor(Tape *t, DType dtype, int rank, const int64_t dim[])
 {
-    CHECK(c->n_out < CALL_MAX_OUT);
     Tensor *x = malloc(sizeof *x);
     CHECK(x != NULL);
     set_shape(x, dtype, rank, dim);
     x->owned = true;
+    t->tensors = grown(t->tensors, t->n_tensors, &t->cap_tensors, sizeof *t->tensors);
+    return t->tensors[t->n_tensors++] = x;
+}
+
+/* Reuses nothing: a failed tape still hands out tensors, which have a shape and no memory. */
+void call_out(Call *c, Tape *t, DType dtype, int rank, const int64_t dim[])
+{
+    CHECK(c->n_out < CALL_MAX_OUT);
+    Tensor *x = tape_tensor(t, dtype, rank, dim);
     if (t->status == ST_OK)
         tape_fail(t, dev_alloc(t->dev, tensor_bytes(t->dev, x), MEM_ACT, &x->buf));
-    t->tensors = grown(t->tensors, t->n_tensors, &t->cap_tensors, sizeof *t->tensors);
-    t->tensors[t->n_tensors++] = x;
     c->out[c->n_out++] = x;
 }
 
@@ -262,7 +248,7 @@ static bool wants_grad(const Tape *t, const Call *c)
     return false;
 }
 
-static void record(Tape *t, const Op *op, const Call *c)
+void tape_record(Tape *t, const Op *op, const Call *c)
 {
     t->records = grown(t->records, t->n_records, &t->cap_records, sizeof *t->records);
     t->records[t->n_records++] = (Record){op, *c};
@@ -279,7 +265,7 @@ Tensor *tape_run(Tape *t, const Op *op, Call *c)
         t->n_ops++;
     }
     if (t->status == ST_OK && wants_grad(t, c))
-        record(t, op, c);
+        tape_record(t, op, c);
     return c->n_out > 0 ? c->out[0] : NULL;
 }
 
@@ -351,10 +337,10 @@ static Status prepare_in(Call *c, int i)
     return make_grad(c->dev, c->in[i]);
 }
 
-/* Outputs that nobody used still need a gradient buffer for the kernel: zeros. */
+/* Outputs that nobody used still need a gradient buffer for the kernel: zeros. *reached: whether
+ * there is anything to do, on entry whether there is in any case. */
 static Status prepare(Call *c, bool *reached)
 {
-    *reached = false;
     for (int i = 0; i < c->n_out; i++)
         *reached = *reached || c->out[i]->grad.ptr != NULL;
     for (int i = 0; *reached && i < c->n_in; i++)
@@ -365,12 +351,11 @@ static Status prepare(Call *c, bool *reached)
     return ST_OK;
 }
 
-/* Records are undone from the end down to `base`; each one's outputs are then dead. */
-static Status walk(Tape *t, int base)
+Status tape_walk(Tape *t, int base)
 {
     while (t->n_records > base) {
         Record r = t->records[--t->n_records];
-        bool reached;
+        bool reached = r.call.always;
         TRY(prepare(&r.call, &reached));
         if (reached)
             TRY(r.op->backward(&r.call));
@@ -381,7 +366,7 @@ static Status walk(Tape *t, int base)
     return ST_OK;
 }
 
-static Status seed(Tape *t, Tensor *y, const Tensor *dy)
+Status tape_seed(Tape *t, Tensor *y, const Tensor *dy)
 {
     TRY(make_grad(t->dev, y));
     if (dy == NULL)
@@ -393,69 +378,9 @@ static Status seed(Tape *t, Tensor *y, const Tensor *dy)
 Status tape_backward(Tape *t, Tensor *y, const Tensor *dy)
 {
     if (t->status == ST_OK && y->needs_grad) {
-        tape_fail(t, seed(t, y, dy));
+        tape_fail(t, tape_seed(t, y, dy));
         if (t->status == ST_OK)
-            tape_fail(t, walk(t, 0));
+            tape_fail(t, tape_walk(t, 0));
     }
     return t->status;
-}
-
-/* ---- blocks ---- */
-typedef struct BlockArg {
-    Tape *tape;
-    BlockFn *fn;
-    void *ctx;
-} BlockArg;
-
-static Status block_backward(const Call *c)
-{
-    BlockArg a;
-    memcpy(&a, c->arg, sizeof a);
-    Tape *t = a.tape;
-    int base = t->n_records, mark = t->n_tensors;
-    bool grad = t->grad;
-    Tensor dy = *c->out[0];
-    dy.buf = c->out[0]->grad;
-    t->grad = true;
-    t->reruns++;
-    Tensor *y = a.fn(t, a.ctx, c->in[0]);
-    t->reruns--;
-    t->grad = grad;
-    TRY(t->status);
-    TRY(seed(t, y, &dy));
-    TRY(walk(t, base));
-    for (int i = mark; i < t->n_tensors; i++)
-        drop(t, t->tensors[i]);
-    t->n_tensors = mark;
-    return ST_OK;
-}
-
-static Status block_forward(const Call *c)
-{
-    (void)c;
-    return ST_OK;
-}
-
-static const Op block_op = {"block", block_forward, block_backward, NULL};
-
-Tensor *tape_block(Tape *t, BlockFn *fn, void *ctx, Tensor *x)
-{
-    if (!t->grad || t->strategy == TAPE_STORE) {
-        int mark = tape_mark(t);
-        Tensor *y = fn(t, ctx, x);
-        tape_release(t, mark, &y, 1);
-        return y;
-    }
-    int mark = tape_mark(t);
-    t->grad = false;
-    Tensor *y = fn(t, ctx, x);
-    tape_release(t, mark, &y, 1);
-    t->grad = true;
-    if (t->status != ST_OK)
-        return y;
-    Call c = call_new(t, &(BlockArg){t, fn, ctx}, sizeof(BlockArg));
-    call_in(&c, x);
-    c.out[c.n_out++] = y;
-    record(t, &block_op, &c);
-    return y;
 }

@@ -53,8 +53,9 @@ static inline Cost cost_add(Cost a, Cost b)
 typedef struct Tape Tape;
 
 typedef enum Strategy {
-    TAPE_STORE,    /* keep what the backward pass needs */
-    TAPE_RECOMPUTE /* keep the input of each tape_block and run the block again */
+    TAPE_STORE,     /* keep what the backward pass needs */
+    TAPE_RECOMPUTE, /* keep the input of each tape_block and run the block again */
+    TAPE_INVERT     /* keep nothing of a tape_half: compute its input back from its output */
 } Strategy;
 
 Status tape_new(Tape **out, Dev *d);
@@ -85,6 +86,12 @@ void tape_release(Tape *t, int mark, Tensor *const keep[], int n);
 typedef Tensor *BlockFn(Tape *t, void *ctx, Tensor *x);
 Tensor *tape_block(Tape *t, BlockFn *fn, void *ctx, Tensor *x);
 
+/* y = a + fn(t, ctx, c), half of a reversible block (Gomez 2017). TAPE_RECOMPUTE treats fn as a
+ * tape_block. TAPE_INVERT runs it without gradients and adds it to a in place, so that y has a's
+ * memory; the backward pass runs fn again, gives a = y - fn(c) its memory back and goes on. There a
+ * must belong to the tape, and nobody but the halves may read a or c. */
+Tensor *tape_half(Tape *t, BlockFn *fn, void *ctx, Tensor *a, Tensor *c);
+
 /* ---- how an op is defined; a variant may define its own in its own file ---- */
 typedef struct Op Op;
 typedef struct Call {
@@ -98,6 +105,7 @@ typedef struct Call {
      * for those of `overwrites`: it looks at call_fresh; and `passes`: it calls call_pass. */
     unsigned overwrites, passes;
     unsigned fresh; /* the gradient holds garbage that backward overwrites; set by the walk */
+    bool always;    /* backward runs even if no gradient reaches the outputs */
 } Call;
 
 struct Op {

@@ -27,7 +27,7 @@ double compare(const Setting *a, const Setting *b);
 
 typedef double LawFn(const Variant *v);
 LawFn law_matrix_ref, law_matrix_cpu, law_ragged_ref, law_ragged_cpu;
-LawFn law_against_ref, law_recipe, law_naive, law_recompute;
+LawFn law_against_ref, law_recipe, law_naive, law_recompute, law_invert_ref, law_invert_cpu;
 LawFn law_segments_ref, law_segments_cpu, law_segments_long, law_causal;
 LawFn law_gradients;
 LawFn law_batch, law_heads, law_threads;

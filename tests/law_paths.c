@@ -2,6 +2,8 @@
 #include "tests/law.h"
 
 #include <math.h>
+#include <stdio.h>
+#include <string.h>
 
 static double against_ref_at(const Setting *s)
 {
@@ -70,4 +72,24 @@ static double recompute_at(const Setting *base)
 double law_recompute(const Variant *v)
 {
     return worse(all_ways(v, "cpu", recompute_at), all_ways(v, "ref", recompute_at));
+}
+
+/* Blocks of two streams, computed back from their outputs, and the same with all kept. */
+static double invert_at(const Setting *base)
+{
+    Setting s = *base, keep;
+    size_t at = strlen(s.set);
+    s.blocks = 3;
+    snprintf(s.set + at, sizeof s.set - at, "reversible=1 ");
+    keep = s;
+    keep.store = true;
+    return compare(&s, &keep);
+}
+double law_invert_ref(const Variant *v)
+{
+    return all_ways(v, "ref", invert_at);
+}
+double law_invert_cpu(const Variant *v)
+{
+    return all_ways(v, "cpu", invert_at);
 }

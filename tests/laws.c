@@ -12,6 +12,8 @@ const Law laws[] = {
     {"options of the block, cpu = ref", 5e-5, 0, 0, law_recipe},
     {"naive = tiled, with gradients", 5e-5, CAP_NAIVE, 0, law_naive},
     {"recompute = store, with gradients", 0, 0, 0, law_recompute},
+    {"invert = store (ref)", 1e-11, 0, 0, law_invert_ref},
+    {"invert = store (cpu)", 5e-5, 0, 0, law_invert_cpu},
     {"no leak from the future", 1e-12, CAP_CAUSAL, 0, law_causal},
     {"segments = one pass (ref)", 1e-11, CAP_STATEFUL, CAP_OWN_DECODE, law_segments_ref},
     {"segments = one pass (cpu)", 5e-5, CAP_STATEFUL, CAP_OWN_DECODE, law_segments_cpu},
@@ -33,6 +35,10 @@ const char *law_off(const Law *l, const Variant *v)
     static _Thread_local char why[64];
     if (l->measure == law_equals && v->mixer->equals == NULL)
         return "n/a (states no equal)";
+    bool invert = l->measure == law_invert_ref || l->measure == law_invert_cpu;
+    bool after = v->mixer_norm == NORM_POST || v->channel_norm == NORM_POST;
+    if (invert && after && v->norm != NORM_NONE)
+        return "n/a (norm after the sum)";
     for (int i = 0; i < N_CAPS; i++) {
         unsigned bit = 1u << i;
         bool lacks = l->needs & bit && !(variant_caps(v) & bit);

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char small_options[] = "s=6 c=4 chunk_len=4 block=2 rank=3 modules=4";
+const char small_options[] = "s=6 c=4 chunk_len=4 block=5 rank=3 modules=4";
 
 void known_options(const Variant *v, const char *wish, char *set, size_t size)
 {
@@ -119,7 +119,8 @@ void stand_open(Stand *r, const Setting *s)
     double *x = numbers(stand_size(r), 1, 1);
     stand_set_input(r, x);
     free(x);
-    tape_strategy(r->m.tape, s->recompute ? TAPE_RECOMPUTE : TAPE_STORE);
+    if (s->recompute || s->store)
+        tape_strategy(r->m.tape, s->recompute ? TAPE_RECOMPUTE : TAPE_STORE);
     if (s->lens == NULL)
         return;
     must(tensor_new(r->d, &r->lens, I32, MEM_INPUT, 1, dim));

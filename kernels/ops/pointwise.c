@@ -79,6 +79,36 @@ Tensor *op_add(Tape *t, Tensor *a, Tensor *b)
     return tape_run(t, &add, &c);
 }
 
+/* ---- y = x ---- */
+static Status copy_forward(const Call *c)
+{
+    int64_t n = tensor_size(c->in[0]);
+    TRY(call_needs(c, c->k->copy != NULL, "copy"));
+    return c->k->copy(c->dev, &(Copy){.batch = 1,
+                                      .rows = 1,
+                                      .width = n,
+                                      .src = call_ptr(c->in[0]),
+                                      .dst = call_ptr(c->out[0]),
+                                      .src_row = n,
+                                      .dst_row = n});
+}
+
+static Status copy_backward(const Call *c)
+{
+    return call_pass(c, 0, true);
+}
+
+static const Op copy = {"copy", copy_forward, copy_backward, NULL};
+
+Tensor *op_copy(Tape *t, Tensor *x)
+{
+    Call c = call_new(t, NULL, 0);
+    call_in(&c, x);
+    c.passes = 1;
+    call_out_like(&c, t, x);
+    return tape_run(t, &copy, &c);
+}
+
 /* ---- y = a x + b z ---- */
 typedef struct BlendArg {
     double a, b;

@@ -134,6 +134,50 @@ Tensor *block_run(Tape *t, void *block, Tensor *x)
     return sublayer(t, b, channel_branch, (int)recipe[RECIPE_CHANNEL_NORM], w2, h);
 }
 
+/* ---- two streams ---- */
+
+/* norm and branch, without the residual. */
+static Tensor *branch_of(Tape *t, Block *b, BranchFn *branch, int place, Tensor *const w[],
+                         Tensor *x)
+{
+    int mark = tape_mark(t);
+    Tensor *y = place == NORM_PRE ? normed(t, b->ctx, w, x) : x;
+    y = branch(t, b, w + NORM_SLOTS, y);
+    if (place == NORM_BRANCH)
+        y = normed(t, b->ctx, w, y);
+    tape_release(t, mark, &y, 1);
+    return y;
+}
+
+static Tensor *mixer_half(Tape *t, void *block, Tensor *x)
+{
+    Block *b = block;
+    return branch_of(t, b, mixer_branch, (int)b->ctx->recipe[RECIPE_MIXER_NORM], b->w, x);
+}
+
+static Tensor *channel_half(Tape *t, void *block, Tensor *x)
+{
+    Block *b = block;
+    Tensor *const *w = b->w + NORM_SLOTS + b->v->mixer->n_params;
+    return branch_of(t, b, channel_branch, (int)b->ctx->recipe[RECIPE_CHANNEL_NORM], w, x);
+}
+
+static void half(Tape *t, Block *b, BlockFn *fn, Tensor *pair[2])
+{
+    int mark = tape_mark(t);
+    Tensor *y = tape_half(t, fn, b, pair[0], pair[1]);
+    tape_release(t, mark, &y, 1);
+    pair[0] = pair[1];
+    pair[1] = y;
+}
+
+void block_run_pair(Tape *t, Block *b, Tensor *pair[2])
+{
+    half(t, b, mixer_half, pair);
+    if (b->v->channel != NULL)
+        half(t, b, channel_half, pair);
+}
+
 double block_flops(const Variant *v, const MixCtx *c)
 {
     return v->mixer->flops(c) + (v->channel != NULL ? v->channel->flops(c) : 0.0);

@@ -48,6 +48,10 @@ void block_freeze(Block *b, bool frozen); /* replay the choices made last, or ma
 /* x (B,q_len,D) -> (B,q_len,D). The BlockFn of tape_block: ctx is the Block. */
 Tensor *block_run(Tape *t, void *block, Tensor *x);
 
+/* The same for the two streams of a REVERSIBLE variant: pair (a, c) becomes (c, a + f(c)) once for
+ * each sublayer f, its norm inside. */
+void block_run_pair(Tape *t, Block *b, Tensor *pair[2]);
+
 /* Useful forward flops of one block for this call, by the formulas. */
 double block_flops(const Variant *v, const MixCtx *c);
 

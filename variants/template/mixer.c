@@ -87,6 +87,19 @@ static Status accepts_sizes(const Variant *v, const MixCtx *c)
     return ST_OK;
 }
 
+/* a + f(c) can be undone, a norm of the sum cannot. */
+static Status accepts_reversible(const Variant *v, const MixCtx *c)
+{
+    const double *r = c->recipe;
+    bool after = r[RECIPE_MIXER_NORM] == NORM_POST ||
+                 (v->channel != NULL && r[RECIPE_CHANNEL_NORM] == NORM_POST);
+    if (after && r[RECIPE_NORM] != NORM_NONE)
+        return FAIL(ST_UNSUPPORTED, "%s: reversible blocks have no norm after the sum", v->name);
+    if (r[RECIPE_RESIDUAL] == 0)
+        return FAIL(ST_UNSUPPORTED, "%s: reversible blocks have a residual", v->name);
+    return ST_OK;
+}
+
 Status mix_accepts(const Variant *v, const MixCtx *c)
 {
     const Mixer *m = v->mixer;
@@ -100,6 +113,8 @@ Status mix_accepts(const Variant *v, const MixCtx *c)
         return FAIL(ST_UNSUPPORTED, "%s has no bidirectional form", v->name);
     if (c->naive && !(caps & CAP_NAIVE))
         return FAIL(ST_UNSUPPORTED, "%s has no naive implementation", v->name);
+    if (c->recipe[RECIPE_REVERSIBLE] != 0)
+        TRY(accepts_reversible(v, c));
     if (m->accepts != NULL)
         TRY(m->accepts(c));
     if (f != NULL && f->accepts != NULL)

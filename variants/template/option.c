@@ -151,6 +151,7 @@ const Option recipe_options[] = {
     {"channel_norm", 0, NORM_PRE, NORM_BRANCH, true, "the same of the feed-forward layer"},
     {"biases", 1, 0, 1, true, "dense layers that can have biases have them"},
     {"residual", 1, 0, 1, true, "0: branches replace their input, they are not added to it"},
+    {"reversible", 0, 0, 1, true, "1: two streams, computed back instead of kept for gradients"},
     {0},
 };
 
@@ -163,6 +164,7 @@ static void recipe_defaults(const Variant *v, double recipe[])
     recipe[RECIPE_CHANNEL_NORM] = v->channel_norm;
     recipe[RECIPE_BIASES] = !v->no_biases;
     recipe[RECIPE_RESIDUAL] = 1;
+    recipe[RECIPE_REVERSIBLE] = v->topology == REVERSIBLE;
 }
 
 Status mix_options(const Variant *v, const char *set, MixCtx *c)

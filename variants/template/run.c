@@ -44,11 +44,11 @@ static void choose(Tape *t, ChooseFn *fn, unsigned which, const MixIn *in, Choic
     bool replay = ch->frozen || tape_is_rerun(t);
     if (!replay)
         fn(t, in, parts);
-    for (int i = 0; i < MIX_MAX_PARTS && tape_status(t) == ST_OK; i++)
+    for (int i = 0; i < MIX_MAX_PARTS; i++)
         if (which & 1u << i) {
-            if (!replay)
+            if (!replay && tape_status(t) == ST_OK)
                 tape_fail(t, save_choice(tape_dev(t), &ch->part[i], parts->p[i]));
-            if (tape_status(t) == ST_OK) /* else the tape's, which has a shape */
+            if (replay || tape_status(t) == ST_OK) /* else the tape's, which has a shape */
                 parts->p[i] = ch->part[i].buf.ptr != NULL ? &ch->part[i] : NULL;
         }
 }
