@@ -69,6 +69,11 @@ static Status rope(Dev *d, const Rope *a)
     (void)d, (void)a;
     return ST_OK;
 }
+static Status rel(Dev *d, const Rel *a)
+{
+    (void)d, (void)a;
+    return ST_OK;
+}
 static Status embed(Dev *d, const Embed *a)
 {
     (void)d, (void)a;
@@ -145,6 +150,8 @@ static const Kernels kernels_dry = {
     .conv_fwd = conv,
     .conv_bwd = conv,
     .rope = rope,
+    .rel_fwd = rel,
+    .rel_bwd = rel,
     .embed_fwd = embed,
     .embed_bwd = embed,
     .xent_fwd = xent,

@@ -29,10 +29,14 @@ typedef struct Gemm {
 } Gemm;
 
 /* Pairwise attention of H heads, flash style: no q_len x k_len matrix in memory unless `naive`.
- *   softmax: o_i = sum_j softmax_j(scale q_i.k_j) v_j                  (Vaswani 2017, eq. 1)
- *   relu2:   o_i = post_i sum_j relu(scale q_i.k_j)^2 v_j              (Hua 2022, section 2)
+ *   softmax: o_i = sum_j softmax_j(s_ij) v_j               (Vaswani 2017, eq. 1)
+ *   relu2:   o_i = post_i sum_j relu(s_ij)^2 v_j           (Hua 2022, section 2)
+ *   s_ij = scale_i q_i.k_j + bias_scale bias[bias_zero + j - (q_pos + i)]
  * over the visible keys: j < k_len, j < lens[b] if lens, and j <= q_pos + i if causal. post_i is
  * post, divided by the number of visible keys if post_rows. A row that sees no key gives zeros.
+ * scale_i is scale, times log(max(visible keys, log_floor)) / log(log_base) if log_base is not 0
+ * (log_base > 1, log_floor >= 1). bias (or NULL: none) has an entry for the distance of every key
+ * to every query: bias_zero >= q_pos + q_len - 1, and k_len - 1 entries behind that of distance 0.
  * q (B,q_len,H,d), k (B,k_len,H,d), v (B,k_len,H,dv), o (B,q_len,H,dv); batch b of k begins at
  * b * k_batch elements (caches are longer than k_len), likewise v; q and o are dense batches of
  * q_len rows. lse (B,H,q_len): log-sum-exp of the scaled scores (softmax only; -inf for empty
@@ -46,19 +50,20 @@ typedef struct Attn {
     bool causal, post_rows;
     int64_t batch, q_len, k_len, q_pos;
     int heads, d, dv;
-    double scale, post;
+    double scale, post, log_base, log_floor, bias_scale;
     const int32_t *lens; /* (B) valid keys per row of the batch; NULL: all */
-    const void *q, *k, *v;
-    int64_t q_row, k_row, v_row, o_row, k_batch, v_batch;
+    const void *q, *k, *v, *bias;
+    int64_t q_row, k_row, v_row, o_row, k_batch, v_batch, bias_zero;
     void *o, *lse, *matrix, *d_matrix;
     const void *d_o;             /* bwd: gradient of o (o_row), and o itself is read */
     void *dq, *dk, *dv_;         /* bwd: laid out as q, k, v */
+    void *d_bias;                /* bwd: as bias */
     bool set_dq, set_dk, set_dv; /* not for naive */
 } Attn;
 
 /* Mixed chunk attention of FLASH (Hua 2022, section 3.2), one head, chunks of C positions:
- *   o_i = local_post sum_{j in chunk(i), visible} relu(local_scale qq_i.kq_j)^2 v_j
- *         + ql_i M_g,   M_g = c_g sum_h kl_h' v_h
+ *   o_i = local_post sum_{j in chunk(i), visible} relu(local_scale qq_i.kq_j + bias_ij)^2 v_j
+ *         + ql_i M_g,   M_g = c_g sum_h kl_h' v_h,   bias_ij = bias_scale bias[C - 1 + j - i]
  * causal: visible j <= i, h runs over the chunks before chunk g = i / C,
  *         c_g = lin_scale / (lin_mean ? g : 1), and 0 for g = 0;
  * bidirectional: all valid j of the chunk, h over all valid positions,
@@ -72,13 +77,13 @@ typedef struct Chunks {
     int64_t batch, len, pos;
     int chunk, s, e;
     bool causal, lin_mean;
-    double local_scale, local_post, lin_scale;
+    double local_scale, local_post, lin_scale, bias_scale;
     const int32_t *lens;
-    const void *qq, *kq, *ql, *kl, *v;
+    const void *qq, *kq, *ql, *kl, *v, *bias; /* bias (2 C - 1), or NULL: none */
     void *o;
     void *sum, *part, *keys, *vals; /* state, or all NULL */
     const void *d_o;
-    void *dqq, *dkq, *dql, *dkl, *dv;
+    void *dqq, *dkq, *dql, *dkl, *dv, *d_bias;
 } Chunks;
 
 /* Buckets of locality-sensitive hashing (Andoni 2015, Kitaev 2020), for every round and head:
@@ -129,6 +134,38 @@ typedef struct LshDecode {
     const void *q, *keys, *v;
     void *bucket, *o;
 } LshDecode;
+
+/* A table of additive biases by distance: y[e] is that of distance first + e, key less query.
+ *   rope:    <a, c turned by the distance>, a and c (width), turned as in Rope   (Hua 2022, code)
+ *   buckets: scale a[rel_bucket(distance)], a (REL_BUCKETS)                      (Raffel 2020) */
+typedef enum RelKind { REL_ROPE, REL_BUCKET } RelKind;
+typedef struct Rel {
+    RelKind kind;
+    bool half, causal;
+    int64_t n, first;
+    int width;
+    double base, scale;
+    const void *a, *c;
+    void *y;
+    const void *dy;
+    void *da, *dc;
+} Rel;
+
+/* Distances are exact up to half the buckets, then their logarithm; causal: none for the future,
+ * else the upper half of the buckets is for keys behind the query. */
+enum { REL_BUCKETS = 32 };
+static inline int rel_bucket(bool causal, int64_t distance)
+{
+    /* The first distance of a bucket; bucket i < 17, or 9, begins at i. */
+    static const uint8_t past[] = {19, 21, 24, 27, 31, 35, 40, 46, 52, 59, 67, 77, 87, 99, 113};
+    static const uint8_t near[] = {12, 16, 23, 32, 46, 64, 91};
+    const int exact = causal ? 16 : 8, n = causal ? COUNT(past) : COUNT(near);
+    const int64_t far = causal ? max64(0, -distance) : distance < 0 ? -distance : distance;
+    int i = 0;
+    while (i < n && far >= (causal ? past[i] : near[i]))
+        i++;
+    return (int)min64(far, exact) + i + (!causal && distance > 0 ? REL_BUCKETS / 2 : 0);
+}
 
 /* y = (x - mean) * rstd * gain + bias over the last dimension.
  *   layer: mean and variance of the row; rms: mean = 0, mean square; scale: as rms, gain is one
@@ -259,6 +296,8 @@ struct Kernels {
     Status (*conv_fwd)(Dev *d, const Conv *a);
     Status (*conv_bwd)(Dev *d, const Conv *a);
     Status (*rope)(Dev *d, const Rope *a);
+    Status (*rel_fwd)(Dev *d, const Rel *a);
+    Status (*rel_bwd)(Dev *d, const Rel *a);
     Status (*embed_fwd)(Dev *d, const Embed *a);
     Status (*embed_bwd)(Dev *d, const Embed *a);
     Status (*xent_fwd)(Dev *d, const Xent *a);

@@ -55,7 +55,11 @@ typedef struct AttendOpt {
     bool naive, causal, post_rows;
     int heads;
     int64_t q_pos, k_len;
-    double scale, post;
+    double scale, post, log_base, log_floor;
+    /* Biases by distance, the entry of distance 0 at bias_zero; NULL: none. Not with log_base. */
+    Tensor *bias;
+    int64_t bias_zero;
+    double bias_scale;
 } AttendOpt;
 Tensor *op_attend(Tape *t, Tensor *q, Tensor *k, Tensor *v, Tensor *lens, AttendOpt o);
 
@@ -65,7 +69,8 @@ typedef struct ChunksOpt {
     int chunk;
     bool causal, lin_mean;
     int64_t pos;
-    double local_scale, local_post, lin_scale;
+    double local_scale, local_post, lin_scale, bias_scale;
+    Tensor *bias; /* (2 C - 1), or NULL */
 } ChunksOpt;
 Tensor *op_chunks(Tape *t, Tensor *const qk[4], Tensor *v, Tensor *lens, Tensor *const state[4],
                   ChunksOpt o);
@@ -95,6 +100,15 @@ double lsh_pairs(int64_t len, int64_t rounds, int64_t chunk, int before, int aft
  * (B,H*rounds,cap), updated in place -> (B,n,H*dv). Without gradients only. */
 Tensor *op_lsh_decode(Tape *t, Tensor *q, Tensor *keys, Tensor *v, Tensor *fresh, Tensor *bucket,
                       Tensor *lens, int heads, int64_t pos, int64_t window);
+
+/* Tables of biases for the distances first .. first + n - 1; see Rel in kernels.h. a and c (W). */
+typedef struct RelOpt {
+    int64_t first, n;
+    bool causal, half;
+    double base, scale;
+} RelOpt;
+Tensor *op_rel_rope(Tape *t, Tensor *a, Tensor *c, RelOpt o); /* -> (n) */
+Tensor *op_rel_buckets(Tape *t, Tensor *buckets, RelOpt o);   /* (REL_BUCKETS) -> (n) */
 
 /* Writes rows (B,n,W) into cache (B,cap,W) at positions at .. at + n - 1. Without gradients only.
  */

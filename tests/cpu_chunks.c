@@ -31,6 +31,8 @@ static Weight weight_of(const Chunks *a, int64_t b, int64_t i, int64_t j)
         return x;
     if (g == h) {
         double r = a->local_scale * dot((const float *)a->qq + qi, (const float *)a->kq + kj, a->s);
+        if (a->bias != NULL)
+            r += a->bias_scale * (double)((const float *)a->bias)[a->chunk - 1 + j - i];
         x.w = r > 0.0 ? a->local_post * r * r : 0.0;
         x.by_q = r > 0.0 ? 2.0 * a->local_post * r * a->local_scale : 0.0;
     }
@@ -57,6 +59,8 @@ static void want_pair(const Chunks *a, const Want *w, int64_t b, int64_t i, int6
     double pull = dot(d_o, v, a->e);
     axpy(w->o + oi, x.w, v, a->e);
     axpy(w->dv + vj, x.w, d_o, a->e);
+    if (w->d_bias != NULL && i / a->chunk == j / a->chunk)
+        w->d_bias[a->chunk - 1 + j - i] += x.by_q * pull * a->bias_scale / a->local_scale;
     axpy(w->dqq + qi, x.by_q * pull, (const float *)a->kq + kj, a->s);
     axpy(w->dkq + kj, x.by_q * pull, (const float *)a->qq + qi, a->s);
     axpy(w->dql + qi, x.by_l * pull, (const float *)a->kl + kj, a->s);
@@ -66,9 +70,15 @@ static void want_pair(const Chunks *a, const Want *w, int64_t b, int64_t i, int6
 Want want_of(const Chunks *a)
 {
     int64_t rows = a->batch * a->len;
-    Want w = {pool_doubles(rows * a->e),       pool_widen(a->dqq, rows * a->s),
-              pool_widen(a->dkq, rows * a->s), pool_widen(a->dql, rows * a->s),
-              pool_widen(a->dkl, rows * a->s), pool_widen(a->dv, rows * a->e)};
+    Want w = {pool_doubles(rows * a->e),
+              pool_widen(a->dqq, rows * a->s),
+              pool_widen(a->dkq, rows * a->s),
+              pool_widen(a->dql, rows * a->s),
+              pool_widen(a->dkl, rows * a->s),
+              pool_widen(a->dv, rows * a->e),
+              NULL};
+    if (a->bias != NULL)
+        w.d_bias = pool_widen(a->d_bias, 2 * (int64_t)a->chunk - 1);
     for (int64_t b = 0; b < a->batch; b++)
         for (int64_t i = 0; i < a->len; i++)
             for (int64_t j = 0; j < a->len; j++)
@@ -90,5 +100,9 @@ Chunks random_chunks(Chunks a)
     a.dqq = pool_random(ns, 1, 8), a.dkq = pool_random(ns, 1, 9);
     a.dql = pool_random(ns, 1, 10), a.dkl = pool_random(ns, 1, 11);
     a.dv = pool_random(ne, 1, 12);
+    if (a.bias_scale != 0) {
+        a.bias = pool_random(2 * (int64_t)a.chunk - 1, 1, 13);
+        a.d_bias = pool_random(2 * (int64_t)a.chunk - 1, 1, 14);
+    }
     return a;
 }

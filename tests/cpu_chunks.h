@@ -7,9 +7,11 @@
 /* Expected output and gradients; the gradients begin as what the kernel adds into. */
 typedef struct Want {
     double *o, *dqq, *dkq, *dql, *dkl, *dv;
+    double *d_bias; /* NULL without bias */
 } Want;
 
-/* a with random operands from the pool, at scales that keep scores and outputs near 1. */
+/* a with random operands from the pool, at scales that keep scores and outputs near 1; with a bias
+ * if its scale is not 0. */
 Chunks random_chunks(Chunks a);
 Want want_of(const Chunks *a);
 /* Valid positions of batch row b. */

@@ -10,11 +10,12 @@
 /* What is tried; zero is one batch row, one head, square. */
 typedef struct Case {
     AttnKind kind;
-    bool naive, causal, post_rows, with_lens;
+    bool naive, causal, post_rows, with_lens, biased;
     bool set; /* gradients hold garbage and are overwritten */
     int64_t batch, q_len, k_len, q_pos;
     int heads, d, dv;
-    double logit; /* size of scaled scores; 0: 1 */
+    double logit;    /* size of scaled scores; 0: 1 */
+    double log_base; /* 0: one scale for all */
 } Case;
 
 enum { GAP = 3 }; /* elements behind every row, which stay as they are */
@@ -22,8 +23,9 @@ enum { GAP = 3 }; /* elements behind every row, which stay as they are */
 typedef struct Problem {
     Attn a;
     int64_t q_n, k_n, v_n, o_n; /* elements of the arrays, gaps and all */
-    float *q, *k, *v, *d_o, *o, *lse, *dq, *dk, *dv;
-    double *want_o, *want_lse, *want_dq, *want_dk, *want_dv;
+    int64_t bias_n;
+    float *q, *k, *v, *d_o, *bias, *o, *lse, *dq, *dk, *dv, *d_bias;
+    double *want_o, *want_lse, *want_dq, *want_dk, *want_dv, *want_db;
 } Problem;
 
 static int64_t seen_by(const Attn *a, int64_t b, int64_t i)
@@ -40,15 +42,29 @@ static double dot(const float *x, const float *y, int n)
     return s;
 }
 
-/* Weights p and their derivatives by the scores, dp/ds for relu2; returns lse. */
-static double weights(const Problem *x, const float *qi, const float *k, int64_t n, double *p,
-                      double *slope)
+static double scale_of(const Attn *a, int64_t n)
+{
+    return a->log_base > 0 ? a->scale * log(fmax(a->log_floor, (double)n)) / log(a->log_base)
+                           : a->scale;
+}
+
+/* Where the bias of key 0 for query i is. */
+static int64_t bias_at(const Attn *a, int64_t i)
+{
+    return a->bias_zero - a->q_pos - i;
+}
+
+/* Weights p of query i and their derivatives by the scores, dp/ds for relu2; returns lse. */
+static double weights(const Problem *x, int64_t i, const float *qi, const float *k, int64_t n,
+                      double *p, double *slope)
 {
     const Attn *a = &x->a;
     double max = (double)-INFINITY, sum = 0;
     const double post = a->post / (a->post_rows && n > 0 ? (double)n : 1.0);
     for (int64_t j = 0; j < n; j++) {
-        p[j] = a->scale * dot(qi, k + j * a->k_row, a->d);
+        p[j] = scale_of(a, n) * dot(qi, k + j * a->k_row, a->d);
+        if (x->bias != NULL)
+            p[j] += a->bias_scale * (double)x->bias[bias_at(a, i) + j];
         max = fmax(max, p[j]);
     }
     for (int64_t j = 0; j < n; j++) {
@@ -72,7 +88,7 @@ static void plain_row(Problem *x, int64_t b, int64_t h, int64_t i, double *p, do
     const int64_t n = seen_by(a, b, i);
     double *o = x->want_o + o_at, delta = 0;
     x->want_lse[(b * a->heads + h) * a->q_len + i] =
-        weights(x, x->q + q_at, x->k + k_at, n, p, slope);
+        weights(x, i, x->q + q_at, x->k + k_at, n, p, slope);
     for (int c = 0; c < a->dv; c++) {
         o[c] = 0;
         for (int64_t j = 0; j < n; j++)
@@ -82,7 +98,10 @@ static void plain_row(Problem *x, int64_t b, int64_t h, int64_t i, double *p, do
     for (int64_t j = 0; j < n; j++) {
         const int64_t kj = k_at + j * a->k_row, vj = v_at + j * a->v_row;
         double dp = dot(x->d_o + o_at, x->v + vj, a->dv);
-        double ds = a->scale * (a->kind == ATTN_RELU2 ? slope[j] * dp : p[j] * (dp - delta));
+        double by_score = a->kind == ATTN_RELU2 ? slope[j] * dp : p[j] * (dp - delta);
+        double ds = scale_of(a, n) * by_score;
+        if (x->bias != NULL)
+            x->want_db[bias_at(a, i) + j] += a->bias_scale * by_score;
         for (int c = 0; c < a->dv; c++)
             x->want_dv[vj + c] += p[j] * (double)x->d_o[o_at + c];
         for (int c = 0; c < a->d; c++) {
@@ -133,6 +152,8 @@ static Problem problem(const Case *c)
     a->d = c->d;
     a->dv = c->dv;
     a->scale = (c->logit > 0 ? c->logit : 1.0) / sqrt((double)c->d);
+    a->log_base = c->log_base;
+    a->log_floor = 4;
     a->post = c->post_rows ? 1.0 : 1.0 / (double)max64(1, c->k_len);
     a->lens = c->with_lens ? lens_of(c) : NULL;
     a->q_row = c->heads * c->d + GAP;
@@ -149,6 +170,12 @@ static Problem problem(const Case *c)
     a->k = x.k = pool_random(x.k_n, 1, 2);
     a->v = x.v = pool_random(x.v_n, 1, 3);
     a->d_o = x.d_o = pool_random(x.o_n, 1 / sqrt((double)c->dv), 4);
+    if (!c->biased)
+        return x;
+    a->bias_scale = 0.7;
+    a->bias_zero = c->q_pos + c->q_len + 2; /* with room to spare */
+    x.bias_n = a->bias_zero + c->k_len + 1;
+    a->bias = x.bias = pool_random(x.bias_n, 1, 8);
     return x;
 }
 
@@ -187,6 +214,8 @@ static void make_outputs(Problem *x, bool set)
     a->dq = x->dq = pool_random(x->q_n, 1, 5);
     a->dk = x->dk = pool_random(x->k_n, 1, 6);
     a->dv_ = x->dv = pool_random(x->v_n, 1, 7);
+    a->d_bias = x->d_bias = x->bias != NULL ? pool_random(x->bias_n, 1, 9) : NULL;
+    x->want_db = x->bias != NULL ? pool_widen(x->d_bias, x->bias_n) : NULL;
     x->want_o = pool_widen(x->o, x->o_n);
     x->want_lse = pool_doubles(lse_n);
     x->want_dq = pool_widen(x->dq, x->q_n);
@@ -215,12 +244,14 @@ static void check_made(Dev *d, Problem *x, double logit, bool bwd, const char *w
     const int64_t lse_n = a->batch * a->heads * a->q_len;
     const double tol = sum_tol(a->d + a->k_len) * (1 + logit);
     const double grad_tol = sum_tol(a->d + a->k_len + a->q_len + a->dv) * (1 + logit * logit);
+    const double bias_tol = grad_tol * sqrt((double)(a->batch * a->heads));
     const Out fwd[] = {{x->o, x->o_n, x->want_o, tol},
                        {soft ? x->lse : NULL, lse_n, x->want_lse, tol}};
     cpu_expect(d, call_fwd, a, fwd, COUNT(fwd), what);
     const Out grads[] = {{x->dq, x->q_n, x->want_dq, grad_tol},
                          {x->dk, x->k_n, x->want_dk, grad_tol},
-                         {x->dv, x->v_n, x->want_dv, grad_tol}};
+                         {x->dv, x->v_n, x->want_dv, grad_tol},
+                         {x->d_bias, x->bias_n, x->want_db, bias_tol}};
     if (bwd)
         cpu_expect(d, call_bwd, a, grads, COUNT(grads), what);
 }
@@ -333,6 +364,45 @@ static void decode(Dev *d)
 Test(cpu_attention, one_query_over_a_cache)
 {
     each_isa(decode);
+}
+
+/* Biases by distance, and scales by the logarithm of what a query sees. */
+static void biased(Dev *d)
+{
+    sweep(d, (Case){.kind = ATTN_RELU2, .causal = true, .biased = true});
+    sweep(d, (Case){.kind = ATTN_RELU2, .batch = 3, .with_lens = true, .biased = true});
+    sweep(d, (Case){.kind = ATTN_SOFTMAX, .causal = true, .biased = true});
+    sweep(d, (Case){.kind = ATTN_SOFTMAX, .batch = 3, .with_lens = true, .biased = true});
+    sweep(d, (Case){.kind = ATTN_RELU2, .naive = true, .causal = true, .biased = true});
+    sweep(d, (Case){.naive = true, .batch = 3, .with_lens = true, .biased = true});
+    sweep(d, (Case){.causal = true, .log_base = 20});
+    sweep(d, (Case){.batch = 3, .with_lens = true, .log_base = 20});
+    sweep(d, (Case){.naive = true, .causal = true, .log_base = 20});
+}
+Test(cpu_attention, biases_and_scales_of_queries)
+{
+    each_isa(biased);
+}
+
+static void biased_segments(Dev *d)
+{
+    static const int64_t at[][3] = {{40, 140, 100}, {97, 200, 103}, {1, 700, 699}, {1, 3, 2}};
+    for (int i = 0; i < COUNT(at); i++)
+        for (int how = 0; how < 8; how++) {
+            Case c = {.kind = how & 1 ? ATTN_RELU2 : ATTN_SOFTMAX, .causal = how & 2, .heads = 2};
+            c.q_len = at[i][0];
+            c.k_len = at[i][1];
+            c.q_pos = at[i][2];
+            c.d = 16;
+            c.batch = 2;
+            c.biased = how & 4;
+            c.log_base = c.biased ? 0 : 30;
+            check(d, c, c.q_len > 1);
+        }
+}
+Test(cpu_attention, biases_of_segments)
+{
+    each_isa(biased_segments);
 }
 
 static void wide(Dev *d)

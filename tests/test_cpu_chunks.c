@@ -21,18 +21,18 @@ static void expect_chunks(Dev *d, Chunks a, int wanted)
     a = random_chunks(a);
     int64_t ns = a.batch * a.len * a.s, ne = a.batch * a.len * a.e;
     Want w = want_of(&a);
-    snprintf(what, sizeof what, "T %ld C %d S %d E %d causal %d mean %d lens %d wanted %d",
+    snprintf(what, sizeof what, "T %ld C %d S %d E %d causal %d mean %d lens %d wanted %d%s",
              (long)a.len, a.chunk, a.s, a.e, a.causal, a.lin_mean,
-             a.lens != NULL ? (int)a.lens[0] : -1, wanted);
+             a.lens != NULL ? (int)a.lens[0] : -1, wanted, a.bias != NULL ? ", bias" : "");
     cpu_expect(d, chunks_fwd, &a, &(Out){a.o, ne, w.o, CHUNKS_TOL}, 1, what);
     a.dqq = wanted & 1 ? a.dqq : NULL, a.dkq = wanted & 2 ? a.dkq : NULL;
     a.dql = wanted & 4 ? a.dql : NULL, a.dkl = wanted & 8 ? a.dkl : NULL;
     a.dv = wanted & 16 ? a.dv : NULL;
-    Out outs[] = {{a.dqq, ns, w.dqq, CHUNKS_TOL},
-                  {a.dkq, ns, w.dkq, CHUNKS_TOL},
-                  {a.dql, ns, w.dql, CHUNKS_TOL},
-                  {a.dkl, ns, w.dkl, CHUNKS_TOL},
-                  {a.dv, ne, w.dv, CHUNKS_TOL}};
+    a.d_bias = wanted & 32 ? a.d_bias : NULL;
+    Out outs[] = {
+        {a.dqq, ns, w.dqq, CHUNKS_TOL}, {a.dkq, ns, w.dkq, CHUNKS_TOL},
+        {a.dql, ns, w.dql, CHUNKS_TOL}, {a.dkl, ns, w.dkl, CHUNKS_TOL},
+        {a.dv, ne, w.dv, CHUNKS_TOL},   {a.d_bias, 2 * (int64_t)a.chunk - 1, w.d_bias, CHUNKS_TOL}};
     cpu_expect(d, chunks_bwd, &a, outs, COUNT(outs), what);
     pool_free();
 }
@@ -53,8 +53,9 @@ static void sizes(Dev *d)
                             .s = s_sizes[n % COUNT(s_sizes)],
                             .e = e_sizes[n / 4 % COUNT(e_sizes)],
                             .causal = flags & 1,
-                            .lin_mean = flags & 2};
-                expect_chunks(d, a, 31);
+                            .lin_mean = flags & 2,
+                            .bias_scale = n % 3 == 0 ? 0.6 : 0};
+                expect_chunks(d, a, 63);
             }
 }
 
@@ -97,8 +98,9 @@ static void ragged(Dev *d)
                         .e = 34,
                         .lens = lens[i],
                         .causal = flags & 1,
-                        .lin_mean = flags & 2};
-            expect_chunks(d, a, 31);
+                        .lin_mean = flags & 2,
+                        .bias_scale = i * 0.3};
+            expect_chunks(d, a, 63);
         }
 }
 
@@ -109,8 +111,9 @@ Test(cpu_chunks, ragged)
 
 static void null_gradients(Dev *d)
 {
-    for (int wanted = 0; wanted < 32; wanted++) {
+    for (int wanted = 0; wanted < 64; wanted++) {
         Chunks a = {.batch = 1, .len = 21, .chunk = 8, .s = 6, .e = 12, .causal = wanted % 3 > 0};
+        a.bias_scale = wanted & 32 ? 0.5 : 0;
         expect_chunks(d, a, wanted);
     }
 }
@@ -134,7 +137,8 @@ static void several_steps(Dev *d)
             a.causal = causal;
             a.lin_mean = true;
             a.lens = a.batch == 3 ? lens : NULL;
-            expect_chunks(d, a, 31);
+            a.bias_scale = i > 0 ? 0.5 : 0;
+            expect_chunks(d, a, 63);
         }
 }
 

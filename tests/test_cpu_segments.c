@@ -106,6 +106,7 @@ static void segments(Dev *d)
         {.batch = 1, .len = 21, .chunk = 4, .s = 2, .e = 10},
         {.batch = 2, .len = 53, .chunk = 16, .s = 8, .e = 2},
         {.batch = 2, .len = 70, .chunk = 16, .s = 24, .e = 130, .lin_mean = true},
+        {.batch = 2, .len = 37, .chunk = 8, .s = 6, .e = 20, .bias_scale = 0.5},
         {.batch = 1, .len = 150, .chunk = 64, .s = 128, .e = 64, .lin_mean = true},
         {.batch = 1, .len = 9, .chunk = 1, .s = 8, .e = 17},
         {.batch = 1, .len = 40, .chunk = 16, .s = 128, .e = 300}, /* decode by threads */

@@ -293,6 +293,84 @@ Test(ops_grad, attend_with_offset_and_naive)
     }
 }
 
+/* x[3]: a bias for every distance, or none. Rows of the matrix with scales of their own. */
+static Tensor *attend_biased(Tape *t, Tensor *const x[], const void *arg)
+{
+    AttendCase c = *(const AttendCase *)arg;
+    c.o.bias = x[3];
+    return attend(t, x, &c);
+}
+
+Test(ops_grad, attend_with_bias)
+{
+    for (int i = 0; i < 8; i++) {
+        AttendCase c = {{.kind = i & 1 ? ATTN_RELU2 : ATTN_SOFTMAX,
+                         .naive = i & 2,
+                         .causal = i & 4,
+                         .heads = 2,
+                         .q_pos = 3,
+                         .scale = 0.8,
+                         .post = 1.3,
+                         .bias_zero = 4,
+                         .bias_scale = 0.6},
+                        NULL};
+        grads_check(&(Problem){i & 1 ? "relu2, bias" : "softmax, bias",
+                               attend_biased,
+                               &c,
+                               4,
+                               {{3, {2, 2, 6}}, {3, {2, 5, 6}}, {3, {2, 5, 4}}, {1, {9}}},
+                               {3, {2, 2, 4}}});
+    }
+}
+
+Test(ops_grad, attend_with_log_scale)
+{
+    static const int32_t lens[] = {5, 3};
+    for (int i = 0; i < 4; i++) {
+        AttendCase c = {{.naive = i & 1,
+                         .causal = i & 2,
+                         .heads = 2,
+                         .scale = 0.8,
+                         .log_base = 4,
+                         .log_floor = 2},
+                        lens};
+        grads_check(&(Problem){"softmax, log scale",
+                               attend,
+                               &c,
+                               3,
+                               {{3, {2, 5, 6}}, {3, {2, 5, 6}}, {3, {2, 5, 4}}},
+                               {3, {2, 5, 4}}});
+    }
+}
+
+/* ---- tables of biases ---- */
+static Tensor *rel_rope(Tape *t, Tensor *const x[], const void *arg)
+{
+    return op_rel_rope(t, x[0], x[1], *(const RelOpt *)arg);
+}
+static Tensor *rel_buckets(Tape *t, Tensor *const x[], const void *arg)
+{
+    return op_rel_buckets(t, x[0], *(const RelOpt *)arg);
+}
+
+Test(ops_grad, rel)
+{
+    for (int half = 0; half < 2; half++)
+        grads_check(&(Problem){half ? "rel rope, half" : "rel rope",
+                               rel_rope,
+                               &(RelOpt){.first = -5, .n = 11, .half = half, .base = 100},
+                               2,
+                               {{1, {6}}, {1, {6}}},
+                               {1, {11}}});
+    for (int causal = 0; causal < 2; causal++)
+        grads_check(&(Problem){causal ? "rel buckets, causal" : "rel buckets",
+                               rel_buckets,
+                               &(RelOpt){.first = -130, .n = 200, .causal = causal, .scale = 1.7},
+                               1,
+                               {{1, {REL_BUCKETS}}},
+                               {1, {200}}});
+}
+
 /* ---- mixed chunk attention ---- */
 typedef struct ChunksCase {
     ChunksOpt o;
@@ -303,10 +381,12 @@ static Tensor *chunks(Tape *t, Tensor *const x[], const void *arg)
 {
     const ChunksCase *c = arg;
     Tensor *lens = c->lens != NULL ? grads_ints(t, 1, (int64_t[]){2}, c->lens) : NULL;
-    return op_chunks(t, x, x[4], lens, NULL, c->o);
+    ChunksOpt o = c->o;
+    o.bias = x[5];
+    return op_chunks(t, x, x[4], lens, NULL, o);
 }
 
-static void check_chunks(bool causal, bool lin_mean, const int32_t *lens)
+static void check_chunks(bool causal, bool lin_mean, bool bias, const int32_t *lens)
 {
     enum { B = 2, T = 10, S = 3, E = 5 }; /* chunks of four, the last one is short */
     char name[64];
@@ -316,18 +396,19 @@ static void check_chunks(bool causal, bool lin_mean, const int32_t *lens)
                      .lin_mean = lin_mean,
                      .local_scale = 0.7,
                      .local_post = 1.3,
-                     .lin_scale = 0.4},
+                     .lin_scale = 0.4,
+                     .bias_scale = 0.6},
                     lens};
-    snprintf(name, sizeof name, "chunks%s%s%s", causal ? " causal" : "",
-             lin_mean ? " lin_mean" : "", lens != NULL ? ", lens" : "");
-    grads_check(&(Problem){name, chunks, &c, 5, {s, s, s, s, e}, e});
+    snprintf(name, sizeof name, "chunks%s%s%s%s", causal ? " causal" : "",
+             lin_mean ? " lin_mean" : "", bias ? " bias" : "", lens != NULL ? ", lens" : "");
+    grads_check(&(Problem){name, chunks, &c, bias ? 6 : 5, {s, s, s, s, e, {1, {2 * 4 - 1}}}, e});
 }
 
 Test(ops_grad, chunks)
 {
     static const int32_t lens[][2] = {{9, 5}, {6, 0}};
-    for (int i = 0; i < 12; i++)
-        check_chunks(i & 1, i & 2, i < 4 ? NULL : lens[i / 4 - 1]);
+    for (int i = 0; i < 24; i++)
+        check_chunks(i & 1, i & 2, i >= 12, i % 12 < 4 ? NULL : lens[i % 12 / 4 - 1]);
 }
 
 /* ---- several ops: a tensor used twice, and branches that lead nowhere ---- */

@@ -2,7 +2,7 @@
  *
  *   softmax: p = exp(s - lse), ds = scale p (do.v - delta), delta_i = do_i.o_i  (Dao 2022, app. B)
  *   relu2:   p = post relu(s)^2, ds = 2 scale post relu(s) (do.v)
- *   dv += p'do, dk += ds'q, dq += ds k
+ *   dv += p'do, dk += ds'q, dq += ds k, and the bias of a distance gets ds / scale of its pairs
  *
  * A task has some key tiles of one head to itself and walks the queries that see them, so dk and dv
  * are its own. With many heads it has all keys and adds to dq directly. With few, the keys of a
@@ -30,6 +30,7 @@ typedef struct Bwd {
     int64_t mine;       /* floats of one thread */
     float *delta;       /* (pairs, q_len) */
     float *sums;        /* (pairs, slabs, q_len, d_ld), if slabs > 1 */
+    float *bias;        /* (pairs, slabs, bias_size) sums, if the bias wants its gradient */
     float *scratch;
 } Bwd;
 
@@ -44,6 +45,7 @@ typedef struct Task {
     float *dk, *dv; /* (BK, d_ld), (BK, v_ld): sums */
     float *q, *d_o; /* (BQ, d_ld), (BQ, v_ld) of a query tile */
     float *p, *ds;  /* (BQ, BK) scores, then weights; do.v, then ds */
+    float *bias;    /* sums of the slab, or NULL */
     float *dq;      /* of query 0, rows dq_ld apart; NULL: not wanted */
     int64_t dq_ld;
     TileMode dq_mode;
@@ -110,13 +112,37 @@ static void relu2_row(int n, int seen, float post, float scale, float *p, float 
     }
 }
 
+/* Scores of queries with a scale of their own, or with a bias. */
+static void adjust_scores(const Task *t, const Rows *r)
+{
+    const Attn *a = t->a;
+    const float factor = (float)a->bias_scale * (a->kind == ATTN_SOFTMAX ? LOG2_E : 1.0f);
+    for (int i = 0; i < r->m; i++) {
+        const int64_t seen = attn_seen(a, attn_keys(a, t->b), r->q0 + i);
+        const float f = attn_scale(a, seen) / (float)a->scale;
+        for (int j = 0; j < t->n && a->log_base != 0.0; j++)
+            t->p[i * BK + j] *= f;
+        if (a->bias != NULL)
+            CPU(attn_add_bias)(a, r->q0 + i, t->k0, t->n, factor, t->p + i * BK);
+    }
+}
+
+static void pull_bias(const Task *t, const Rows *r)
+{
+    for (int i = 0; i < r->m; i++)
+        CPU(attn_pull_bias)
+    (t->a, r->q0 + i, t->k0, t->n, (float)(t->a->bias_scale / t->a->scale), t->ds + i * BK,
+     t->bias);
+}
+
 static void weights(const Task *t, const Rows *r)
 {
     const Attn *a = t->a;
-    const float scale = (float)a->scale, *lse = a->lse;
+    const float *lse = a->lse;
     for (int i = 0; i < r->m; i++) {
         const int seen = seen_before(t, r, i + 1);
         const int64_t q = r->q0 + i, at = t->pair * a->q_len + q;
+        const float scale = attn_scale(a, attn_seen(a, attn_keys(a, t->b), q));
         float *p = t->p + i * BK, *ds = t->ds + i * BK;
         if (a->kind == ATTN_SOFTMAX)
             softmax_row(t->n, seen, lse[at] * LOG2_E, t->f->delta[at], scale, p, ds);
@@ -161,7 +187,11 @@ static void one_query_tile(const Task *t, int64_t q0)
     (r.m, a->dv, (const float *)a->d_o + attn_o_at(a, t->b, t->h) + q0 * a->o_row, a->o_row, t->d_o,
      t->f->v_ld);
     scores(t, &r);
+    if (a->log_base != 0.0 || a->bias != NULL)
+        adjust_scores(t, &r);
     weights(t, &r);
+    if (t->bias != NULL)
+        pull_bias(t, &r);
     add_gradients(t, &r);
 }
 
@@ -247,6 +277,10 @@ static void one_slab(const Bwd *f, int64_t pair, int64_t slab)
                             : (float *)a->dq + attn_q_at(a, t.b, t.h);
         t.dq_ld = f->slabs > 1 ? f->d_ld : a->q_row;
     }
+    if (f->bias != NULL) {
+        t.bias = f->bias + (pair * f->slabs + slab) * attn_bias_size(a);
+        memset(t.bias, 0, (size_t)attn_bias_size(a) * sizeof *t.bias);
+    }
     for (t.k0 = begin * BK; t.k0 < end; t.k0 += BK) {
         t.n = (int)min64(BK, end - t.k0);
         t.dq_mode = (f->slabs > 1 || a->set_dq) && t.k0 == begin * BK ? TILE_SET : TILE_ADD;
@@ -287,6 +321,14 @@ static void fold_sums(const Bwd *f, int64_t pair, int64_t q0)
     }
 }
 
+/* d_bias += the sums of all slabs, in order, for entries [e0, e0 + n). */
+static void fold_bias(const Bwd *f, int64_t e0, int64_t n)
+{
+    float *to = (float *)f->a->d_bias + e0;
+    for (int64_t s = 0; s < f->pairs * f->slabs; s++)
+        give_rows(false, 1, (int)n, f->bias + s * attn_bias_size(f->a) + e0, 0, to, 0);
+}
+
 static void run(const Bwd *f)
 {
     const int64_t blocks = ceil_div(f->a->q_len, ROW_BLOCK), pairs = f->pairs;
@@ -302,6 +344,12 @@ static void run(const Bwd *f)
 #pragma omp for schedule(static)
         for (int64_t t = 0; t < pairs * blocks; t++)
             fold_sums(f, t / blocks, t % blocks * ROW_BLOCK);
+    }
+    if (f->bias != NULL) {
+        const int64_t size = attn_bias_size(f->a);
+#pragma omp for schedule(static)
+        for (int64_t e = 0; e < size; e += ROW_BLOCK)
+            fold_bias(f, e, min64(ROW_BLOCK, size - e));
     }
 }
 
@@ -324,12 +372,14 @@ Status CPU(attn_bwd_tiled)(Dev *d, const Attn *a)
     void *scratch;
     const int64_t deltas = round_up(f.pairs * a->q_len, 16);
     const int64_t sums = f.slabs > 1 ? f.pairs * f.slabs * a->q_len * f.d_ld : 0;
+    const int64_t all = deltas + sums + omp_get_max_threads() * f.mine;
+    const int64_t bias = a->d_bias != NULL ? f.pairs * f.slabs * attn_bias_size(a) : 0;
     CHECK(a->kind != ATTN_SOFTMAX || a->lse != NULL);
-    TRY(dev_scratch(d, (size_t)(deltas + sums + omp_get_max_threads() * f.mine) * sizeof(float),
-                    &scratch));
+    TRY(dev_scratch(d, (size_t)(all + bias) * sizeof(float), &scratch));
     f.delta = scratch;
     f.sums = f.delta + deltas;
     f.scratch = f.sums + sums;
+    f.bias = bias > 0 ? f.delta + all : NULL;
 #pragma omp parallel if (f.pairs * a->q_len * f.k_tiles * BK * (a->d + a->dv) >= 4 * PARALLEL_FROM)
     run(&f);
     return ST_OK;

@@ -81,7 +81,8 @@ static void one_block(const Decode *f, int64_t b, int64_t block)
     const float *q = (const float *)a->q + attn_q_at(a, b, 0);
     const float *k = (const float *)a->k + attn_k_at(a, b, 0) + k0 * a->k_row;
     const float *v = (const float *)a->v + attn_v_at(a, b, 0) + k0 * a->v_row;
-    const float scale = (float)a->scale * (a->kind == ATTN_SOFTMAX ? LOG2_E : 1.0f);
+    const float base = a->kind == ATTN_SOFTMAX ? LOG2_E : 1.0f;
+    const float scale = attn_scale(a, attn_seen(a, attn_keys(a, b), 0)) * base;
     float *w = f->weights + omp_get_thread_num() * f->mine, *o = f->values + at * f->o_ld;
     for (int j = 0; j < n; j++)
         for (int h = 0; h < a->heads; h++) {
@@ -89,6 +90,8 @@ static void one_block(const Decode *f, int64_t b, int64_t block)
             prefetch(kh, a->d);
             w[h * KEYS + j] = scale * dot(q + h * a->d, kh, a->d);
         }
+    for (int h = 0; h < a->heads && a->bias != NULL; h++)
+        CPU(attn_add_bias)(a, 0, k0, n, (float)a->bias_scale * base, w + h * KEYS);
     for (int h = 0; h < a->heads; h++)
         to_weights(a, n, w + h * KEYS, f->max_sum + (at + h) * 2);
     for (int64_t c = 0; c < a->heads * f->o_ld; c++)

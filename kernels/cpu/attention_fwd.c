@@ -4,7 +4,6 @@
  * queries): lanes are queries, so maxima and sums need no work across lanes, and the tile is at
  * once the transposed left operand of the product with V. Keys and values are packed beforehand,
  * a group of heads at a time: keys in panels of MR rows, values of a key tile in panels of NR. */
-#include <math.h>
 #include <omp.h>
 #include <string.h>
 
@@ -26,6 +25,7 @@ typedef struct Fwd {
     int64_t group;          /* heads (of all batch rows) packed at a time */
     int64_t o_ld, mine;     /* row distance of a task's sums; floats of one thread */
     float *packed, *scratch;
+    float *back; /* biases from the last key's on, each for a query one further behind; or NULL */
 } Fwd;
 
 typedef struct Task {
@@ -33,6 +33,7 @@ typedef struct Task {
     int64_t q0, keys;   /* first query; valid keys of its batch row */
     int rows, cols;     /* queries; the same in whole vectors */
     const float *k, *v; /* packed */
+    const float *back;  /* of the first query and key 0 */
     float *q, *s, *o;   /* (d, bq) scaled and packed; (BK, BQ) scores, then weights; (bq, o_ld) */
     int64_t o_ld;
     float m[BQ], l[BQ], alpha[BQ]; /* running maxima (base 2) and sums; rescaling by this tile */
@@ -61,6 +62,28 @@ static void scores(const Task *t, const Tile *u)
         (seen_before(u, i + n), n, d, keys, b_packed(t->q + (int64_t)i * d, d), t->s + i, BQ,
          TILE_SET);
     }
+}
+
+/* The queries' own scales, in whole panels of NR columns. */
+static void scale_queries(const Task *t)
+{
+    const Attn *a = t->a;
+    for (int i = 0; i < t->rows; i++) {
+        const float f = attn_scale(a, attn_seen(a, t->keys, t->q0 + i));
+        float *q = t->q + (int64_t)(i / NR) * NR * a->d + i % NR;
+        for (int c = 0; c < a->d; c++)
+            q[c * NR] *= f / (float)a->scale;
+    }
+}
+
+/* Lanes are queries, so the table runs backward in the keys. */
+static void add_bias(const Task *t, const Tile *u)
+{
+    for (int i = 0; i < t->cols; i += VW)
+        for (int j = 0, end = seen_before(u, i + VW); j < end; j++) {
+            float *s = t->s + j * BQ + i;
+            vstore(s, vload(s) + vload(t->back + i - (u->k0 + j)));
+        }
 }
 
 /* o += weights' V. Rows of a panel have no weights beyond what the last of them sees. */
@@ -152,6 +175,8 @@ static void one_tile(Task *t, int64_t k0, int64_t k_end, int64_t packed)
     if (a->causal)
         u.diff = (int)clamp64(a->q_pos + t->q0 - k0, -BQ, BK);
     scores(t, &u);
+    if (t->back != NULL)
+        add_bias(t, &u);
     if (a->kind == ATTN_RELU2)
         relu2(t, &u);
     else
@@ -195,6 +220,10 @@ static void one_task(const Fwd *f, int64_t pair, int64_t slot, int64_t tile)
     CPU(pack_cols)
     (NR, a->d, t.rows, (const float *)a->q + attn_q_at(a, b, h) + t.q0 * a->q_row, a->q_row, scale,
      t.q);
+    if (a->log_base != 0.0)
+        scale_queries(&t);
+    if (a->bias != NULL)
+        t.back = f->back + a->k_len - 1 + a->q_pos + t.q0;
     for (int64_t k0 = 0; k0 < k_end; k0 += BK)
         one_tile(&t, k0, k_end, attn_seen(a, t.keys, a->q_len - 1));
     float *lse = a->lse != NULL && a->kind == ATTN_SOFTMAX ? a->lse : NULL;
@@ -244,15 +273,29 @@ static Fwd plan(const Attn *a)
     return f;
 }
 
+/* Entry e: the bias of distance k_len - 1 - e. Lanes of no query read up to BQ beyond the last. */
+static void fill_back(const Fwd *f, int64_t n)
+{
+    const Attn *a = f->a;
+    const float *bias = (const float *)a->bias + a->bias_zero + a->k_len - 1;
+    const float factor = (float)a->bias_scale * (a->kind == ATTN_SOFTMAX ? LOG2_E : 1.0f);
+    for (int64_t e = 0; e < n; e++)
+        f->back[e] = e < n - BQ ? factor * bias[-e] : 0.0f;
+}
+
 Status CPU(attn_fwd_tiled)(Dev *d, const Attn *a)
 {
     Fwd f = plan(a);
     void *scratch;
     const int64_t pairs = a->batch * a->heads, packed = f.group * (f.k_size + f.v_size);
-    TRY(dev_scratch(d, (size_t)(packed + omp_get_max_threads() * f.mine) * sizeof(float),
-                    &scratch));
+    const int64_t all = packed + omp_get_max_threads() * f.mine;
+    const int64_t back = a->bias != NULL ? a->k_len + a->q_pos + a->q_len - 1 + BQ : 0;
+    TRY(dev_scratch(d, (size_t)(all + back) * sizeof(float), &scratch));
     f.packed = scratch;
     f.scratch = f.packed + packed;
+    f.back = f.packed + all;
+    if (a->bias != NULL)
+        fill_back(&f, back);
     const double work = (double)pairs * (double)a->q_len * (double)f.k_end * (a->d + a->dv);
 #pragma omp parallel if (work >= 8.0 * PARALLEL_FROM)
     for (int64_t first = 0; first < pairs; first += f.group)

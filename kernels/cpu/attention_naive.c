@@ -3,9 +3,9 @@
  * Per batch row: scores of all heads (H, q_len, k_len) by full products, the masked half too, a
  * pass over their rows, and a second product. The weights stay in `matrix` for the backward pass,
  * which fills d_matrix, of the same size, on its way. */
-#include <math.h>
-
 #include "kernels/cpu/attention.h"
+
+enum { BIAS_BLOCK = 64 };
 
 /* An operand of a product: rows `row` floats apart, used transposed if t. */
 typedef struct Mat {
@@ -126,6 +126,11 @@ static void forward_row(const Naive *f, int64_t b, int64_t h, int64_t i)
     const float post = attn_post(a, seen);
     float *p = f->p + (h * a->q_len + i) * n, *lse = a->lse;
     float row_lse = -INFINITY;
+    const float own = attn_scale(a, seen) / (float)a->scale;
+    for (int64_t j = 0; j < n && a->log_base != 0.0; j++)
+        p[j] *= own;
+    if (a->bias != NULL)
+        CPU(attn_add_bias)(a, i, 0, (int)n, (float)a->bias_scale, p);
     if (a->kind == ATTN_SOFTMAX && seen > 0)
         row_lse = weigh_softmax(p, seen, n);
     else
@@ -142,7 +147,7 @@ static void backward_row(const Naive *f, int64_t b, int64_t h, int64_t i)
 {
     const Attn *a = f->a;
     const int64_t seen = attn_seen(a, attn_keys(a, b), i), n = a->k_len;
-    const float post = attn_post(a, seen), scale = (float)a->scale;
+    const float post = attn_post(a, seen), scale = attn_scale(a, seen);
     const float *p = f->p + (h * a->q_len + i) * n;
     float *dp = f->dp + (h * a->q_len + i) * n, delta = 0;
     if (a->kind == ATTN_RELU2) {
@@ -154,6 +159,28 @@ static void backward_row(const Naive *f, int64_t b, int64_t h, int64_t i)
         delta += p[j] * dp[j];
     for (int64_t j = 0; j < n; j++)
         dp[j] = scale * p[j] * (dp[j] - delta);
+}
+
+/* Entries [e0, e0 + n) of the bias's gradient from ds, query after query. */
+static void pull_bias(const Naive *f, int64_t e0, int64_t n)
+{
+    const Attn *a = f->a;
+    const float factor = (float)(a->bias_scale / a->scale);
+    float *sums = (float *)a->d_bias;
+    for (int64_t t = 0; t < a->heads * a->q_len; t++) {
+        const int64_t i = t % a->q_len, at = attn_bias_at(a, i, 0); /* of key 0 */
+        const int64_t from = max64(e0, at), to = min64(e0 + n, at + a->k_len);
+        for (int64_t e = from; e < to; e++)
+            sums[e] += factor * f->dp[t * a->k_len + e - at];
+    }
+}
+
+static void bias_bwd(const Naive *f)
+{
+    const int64_t size = f->a->d_bias != NULL ? attn_bias_size(f->a) : 0;
+#pragma omp parallel for schedule(static) if (size >= BIAS_BLOCK)
+    for (int64_t e = 0; e < size; e += BIAS_BLOCK)
+        pull_bias(f, e, min64(BIAS_BLOCK, size - e));
 }
 
 static void rows(const Naive *f, int64_t b, void (*row)(const Naive *, int64_t, int64_t, int64_t))
@@ -184,6 +211,7 @@ static void backward(const Naive *f, int64_t b)
         run(f, product(nq, nk, a->dv, x.d_o, transposed(x.v)), 1, (float *)x.dp.p, nk, false);
     }
     rows(f, b, backward_row);
+    bias_bwd(f);
     for (int h = 0; h < a->heads; h++) {
         Head x = head_of(f, b, h);
         run(f, product(nk, a->dv, nq, transposed(x.p), x.d_o), 1, x.dv, a->v_row, true);

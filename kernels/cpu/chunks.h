@@ -83,6 +83,10 @@ static inline Chunks chunks_clipped(const Chunks *a)
 {
     Chunks c = *a;
     c.chunk = (int)min64(a->chunk, a->len);
+    if (a->bias != NULL)
+        c.bias = (const float *)a->bias + a->chunk - c.chunk;
+    if (a->d_bias != NULL)
+        c.d_bias = (float *)a->d_bias + a->chunk - c.chunk;
     return c;
 }
 
@@ -122,6 +126,13 @@ static inline float chunks_factor(const Chunks *a, int64_t b, int64_t g)
 {
     int64_t n = a->causal ? g : ceil_div(chunks_valid(a, b), a->chunk);
     return n <= 0 ? 0.0f : (float)(a->lin_scale / (a->lin_mean ? (double)n : 1.0));
+}
+/* row[0..n) += the biases of keys 0 .. n - 1 of the chunk for its query i. */
+static inline void chunks_add_bias(const Chunks *a, int i, int n, float *row)
+{
+    const float *bias = (const float *)a->bias + a->chunk - 1 - i;
+    for (int j = 0; j < n; j++)
+        row[j] += (float)a->bias_scale * bias[j];
 }
 /* Keys that queries before `end` of the chunk may see. */
 static inline int span_sees(const Chunks *a, const Span *s, int end)

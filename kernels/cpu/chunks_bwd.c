@@ -59,7 +59,7 @@ static void all_passes(const Back *k)
     const Chunks *a = k->a;
     Scan forward = k->scan, reverse = k->scan;
     bool linear = a->lin_scale != 0.0 && (k->chunks > 1 || !a->causal);
-    bool local = a->dqq != NULL || a->dkq != NULL || a->dv != NULL;
+    bool local = a->dqq != NULL || a->dkq != NULL || a->dv != NULL || a->d_bias != NULL;
     reverse.reverse = true;
 #pragma omp parallel if (chunks_work(a, a->len) > PARALLEL_FROM)
     for (int64_t b0 = 0; b0 < a->batch; b0 += k->most.rows) {

@@ -2,7 +2,7 @@
  * time.
  *
  * Local part, G = 2 local_post local_scale relu(local_scale qq kq') (do v'):
- *   dqq = G kq,   dkq = G' qq,   dv = A' do.
+ *   dqq = G kq,   dkq = G' qq,   dv = A' do,   d_bias: G / local_scale summed by distance.
  * Linear part, whose states are computed again, never kept beyond a group: a forward scan for M,
  * which dql wants, then a reverse scan for D, which dkl and dv want:
  *   dql = c_g do M_g',   D_h = sum over g > h of c_g ql_g' do_g (bidirectional: over all g),
@@ -40,6 +40,7 @@ typedef struct Local {
     float *kpack, *krow,
         *qrow;    /* (group,spans): local_scale kq' by keys, kq and qq by columns of S */
     float *vpack; /* (group,spans): v' by keys */
+    float *bias;  /* (group,spans,blocks of queries,2 C - 1) sums, if d_bias is wanted */
     float *work;  /* (threads, work_floats) */
     size_t work_floats;
 } Local;

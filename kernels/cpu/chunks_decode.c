@@ -97,6 +97,8 @@ static void open_rows(const Token *t, int r0, int r1, float *o)
     r1 = min_int(r1, t->keys);
     for (int r = r0; r < r1; r++) {
         float x = (float)a->local_scale * dot(qq, keys + (int64_t)r * a->s, a->s);
+        if (a->bias != NULL)
+            x += (float)a->bias_scale * ((const float *)a->bias)[a->chunk - 1 + r - t->first];
         x = x <= 0.0f ? 0.0f : x;
         weights[r - r0] = (float)a->local_post * x * x;
     }

@@ -3,6 +3,20 @@
 #include "kernels/cpu/rows.h"
 
 #include <omp.h>
+#include <string.h>
+
+enum { BIAS_BLOCK = 64 }; /* entries of a task */
+
+static size_t bias_size(const Chunks *a)
+{
+    return a->d_bias != NULL ? 2 * (size_t)a->chunk - 1 : 0;
+}
+/* Sums for the bias of the queries from i on of a span in slot `slot`. */
+static float *bias_of(const Local *l, int64_t slot, int i)
+{
+    int64_t blocks = ceil_div(min64(l->a->chunk, l->cut.step), QUERY_BLOCK);
+    return l->bias + (size_t)(slot * blocks + i / QUERY_BLOCK) * bias_size(l->a);
+}
 
 Local CPU(chunks_local)(const Chunks *a, const Grouping *most, float *scratch, size_t *floats)
 {
@@ -13,7 +27,8 @@ Local CPU(chunks_local)(const Chunks *a, const Grouping *most, float *scratch, s
     size_t slots = (size_t)(l.cut.group * l.cut.spans), span = min64(a->chunk, l.cut.step);
     size_t sides = slots * pack_size(NR, a->chunk, a->s), values = pack_size(NR, a->e, a->chunk);
     l.work_floats = (size_t)QUERY_BLOCK * DEPTH_LD + span * NR;
-    *floats = 2 * rows + slots * chunks_keys(a) + 2 * sides + slots * values +
+    size_t biases = slots * (size_t)ceil_div(span, QUERY_BLOCK) * bias_size(a);
+    *floats = 2 * rows + slots * chunks_keys(a) + 2 * sides + slots * values + biases +
               (size_t)omp_get_max_threads() * l.work_floats;
     if (scratch != NULL) {
         l.g = l.p + rows;
@@ -21,7 +36,8 @@ Local CPU(chunks_local)(const Chunks *a, const Grouping *most, float *scratch, s
         l.krow = l.kpack + slots * chunks_keys(a);
         l.qrow = l.krow + sides;
         l.vpack = l.qrow + sides;
-        l.work = l.vpack + slots * values;
+        l.bias = l.vpack + slots * values;
+        l.work = l.bias + biases;
     }
     return l;
 }
@@ -111,6 +127,15 @@ static void pull_scores(const Local *l, const Span *s, int64_t row, int rows, in
     }
 }
 
+/* Row i of the chunk: sums by distance of g / local_scale. */
+static void pull_bias(const Chunks *a, int i, int see, const float *g, float *sums)
+{
+    const float factor = (float)(a->bias_scale / a->local_scale);
+    sums += a->chunk - 1 - i;
+    for (int j = 0; j < see; j++)
+        sums[j] += factor * g[j];
+}
+
 /* Rows [i0,i1) of P, G and dqq. */
 static void rows_bwd(const Local *l, const Span *s, int i0, int i1)
 {
@@ -123,14 +148,22 @@ static void rows_bwd(const Local *l, const Span *s, int i0, int i1)
     tile_mm(i1 - i0, see, a->s, a_rows((const float *)a->qq + row * a->s, a->s),
             b_packed(keys_of(l, s), a->s), p, l->ld, TILE_SET);
     pull_scores(l, s, row, i1 - i0, see, g);
-    for (int i = i0; i < i1; i++)
-        slopes(p + (i - i0) * l->ld, g + (i - i0) * l->ld, span_sees(a, s, s->first + i + 1),
-               a->causal ? fill : see, post, slope);
+    for (int i = i0; i < i1; i++) {
+        float *pi = p + (i - i0) * l->ld, *gi = g + (i - i0) * l->ld;
+        int sees = span_sees(a, s, s->first + i + 1);
+        if (a->bias != NULL)
+            chunks_add_bias(a, s->first + i, sees, pi);
+        slopes(pi, gi, sees, a->causal ? fill : see, post, slope);
+        if (a->d_bias != NULL)
+            pull_bias(a, s->first + i, sees, gi, bias_of(l, s->slot, i0));
+    }
     if (a->dqq != NULL)
         tile_mm(i1 - i0, a->s, see, a_rows(g, l->ld), b_packed(side(l, l->krow, s), s->keys),
                 (float *)a->dqq + row * a->s, a->s, TILE_ADD);
 }
 
+/* Blocks of QUERY_BLOCK queries of the step, chunk after chunk, each in one place whatever runs it.
+ */
 static void query_rows(const Local *l, const Step *at)
 {
     int rows = (int)min64(l->a->chunk, at->t1 - at->t0);
@@ -139,9 +172,31 @@ static void query_rows(const Local *l, const Step *at)
         for (int q = 0; q < at->spans; q++)
             for (int i = 0; i < rows; i += QUERY_BLOCK) {
                 Span s = CPU(cut_span)(&l->cut, at, b, q);
+                if (bias_size(l->a) > 0)
+                    memset(bias_of(l, s.slot, i), 0, bias_size(l->a) * sizeof(float));
                 if (i < s.n && s.keys > 0)
                     rows_bwd(l, &s, i, min_int(i + QUERY_BLOCK, s.n));
             }
+}
+
+/* Entries [e0,e1) of d_bias += the sums of the step's blocks, in order. */
+static void fold_entries(const Local *l, const Step *at, int e0, int e1)
+{
+    int rows = (int)min64(l->a->chunk, at->t1 - at->t0);
+    for (int64_t b = at->b0; b < at->b1; b++)
+        for (int q = 0; q < at->spans; q++) {
+            int64_t slot = CPU(cut_span)(&l->cut, at, b, q).slot;
+            for (int i = 0; i < rows; i += QUERY_BLOCK)
+                row_add((float *)l->a->d_bias + e0, bias_of(l, slot, i) + e0, e1 - e0);
+        }
+}
+
+static void fold_bias(const Local *l, const Step *at)
+{
+    int size = (int)bias_size(l->a);
+#pragma omp for schedule(static)
+    for (int e = 0; e < size; e += BIAS_BLOCK)
+        fold_entries(l, at, e, min_int(e + BIAS_BLOCK, size));
 }
 
 /* out (keys,n) += x' right for the keys [j0,j1) of the chunk: x is P or G of the span, right (s->n
@@ -195,6 +250,8 @@ static void step_bwd(const Local *l, const Step *at)
     pack_transposed(l, at);
     pack_plain(l, at);
     query_rows(l, at);
+    if (l->a->d_bias != NULL)
+        fold_bias(l, at);
     if (l->a->dkq != NULL)
         key_rows(l, at);
     if (l->a->dv != NULL)

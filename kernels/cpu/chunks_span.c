@@ -68,6 +68,9 @@ void CPU(chunks_scores)(const Chunks *a, const Span *s, const float *kpack, int 
             b_packed(kpack, a->s), left + i0 * ld + a->s, ld, TILE_SET);
     for (int i = i0; i < i1; i++) {
         int tile_end = min_int(i / MR * MR + MR, s->n); /* chunks_out reads MR rows as one */
+        if (a->bias != NULL)
+            chunks_add_bias(a, s->first + i, span_sees(a, s, s->first + i + 1),
+                            left + i * ld + a->s);
         relu2(left + i * ld + a->s, span_sees(a, s, s->first + i + 1),
               span_sees(a, s, s->first + tile_end), (float)a->local_post);
         if (s->c != 0.0f)

@@ -40,6 +40,8 @@ Status CPU(affine_bwd)(Dev *d, const Affine *a);
 Status CPU(conv_fwd)(Dev *d, const Conv *a);
 Status CPU(conv_bwd)(Dev *d, const Conv *a);
 Status CPU(rope)(Dev *d, const Rope *a);
+Status CPU(rel_fwd)(Dev *d, const Rel *a);
+Status CPU(rel_bwd)(Dev *d, const Rel *a);
 Status CPU(embed_fwd)(Dev *d, const Embed *a);
 Status CPU(embed_bwd)(Dev *d, const Embed *a);
 Status CPU(xent_fwd)(Dev *d, const Xent *a);

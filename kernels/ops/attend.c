@@ -21,7 +21,7 @@ static AttendOpt attend_opt(const Call *c)
     return o;
 }
 
-enum { Q, K, V, LENS };
+enum { Q, K, V, LENS, BIAS };
 
 static Attn attn_of(const Call *c)
 {
@@ -40,6 +40,11 @@ static Attn attn_of(const Call *c)
                   .dv = (int)(v_row / o.heads),
                   .scale = o.scale,
                   .post = o.post,
+                  .log_base = o.log_base,
+                  .log_floor = o.log_floor,
+                  .bias_scale = o.bias_scale,
+                  .bias_zero = o.bias_zero,
+                  .bias = call_ptr(c->in[BIAS]),
                   .lens = call_ptr(c->in[LENS]),
                   .q = call_ptr(c->in[Q]),
                   .k = call_ptr(c->in[K]),
@@ -70,6 +75,7 @@ static Status attend_backward(const Call *c)
     a.dq = call_grad(c, Q);
     a.dk = call_grad(c, K);
     a.dv_ = call_grad(c, V);
+    a.d_bias = call_grad(c, BIAS);
     a.set_dq = call_fresh(c, Q);
     a.set_dk = call_fresh(c, K);
     a.set_dv = call_fresh(c, V);
@@ -93,6 +99,15 @@ static Cost attend_cost(const Call *c)
     return (Cost){2.0 * pairs * a.heads * (a.d + a.dv), real * bytes};
 }
 
+/* There is an entry for every distance, and scores have one scale where they have biases. */
+static bool bias_fits(const AttendOpt *o, int64_t q_len)
+{
+    if (o->bias == NULL)
+        return true;
+    return o->log_base == 0 && o->bias_zero >= o->q_pos + q_len - 1 &&
+           tensor_size(o->bias) >= o->bias_zero + o->k_len;
+}
+
 static const Op attend = {"attend", attend_forward, attend_backward, attend_cost};
 
 Tensor *op_attend(Tape *t, Tensor *q, Tensor *k, Tensor *v, Tensor *lens, AttendOpt o)
@@ -103,11 +118,13 @@ Tensor *op_attend(Tape *t, Tensor *q, Tensor *k, Tensor *v, Tensor *lens, Attend
     CHECK(k->dim[0] == b && v->dim[0] == b && k->dim[1] == v->dim[1] && o.k_len <= k->dim[1]);
     CHECK(tensor_width(q) == tensor_width(k) && tensor_width(q) % o.heads == 0);
     CHECK(tensor_width(v) % o.heads == 0 && (lens == NULL || tensor_size(lens) == b));
+    CHECK(bias_fits(&o, n) && (o.log_base == 0 || (o.log_base > 1 && o.log_floor >= 1)));
     Call c = call_new(t, &o, sizeof o);
     call_in(&c, q);
     call_in(&c, k);
     call_in(&c, v);
     call_in(&c, lens);
+    call_in(&c, o.bias);
     c.overwrites = c.k->overwrites && !o.naive ? 1 << Q | 1 << K | 1 << V : 0;
     call_out(&c, t, REAL, 3, (int64_t[]){b, n, tensor_width(v)});
     if (o.kind == ATTN_SOFTMAX && tape_has_grad(t))
@@ -118,7 +135,7 @@ Tensor *op_attend(Tape *t, Tensor *q, Tensor *k, Tensor *v, Tensor *lens, Attend
 }
 
 /* ---- FLASH ---- */
-enum { QQ, KQ, QL, KL, CV, CLENS, N_CHUNK_IN };
+enum { QQ, KQ, QL, KL, CV, CLENS, CBIAS };
 
 static Chunks chunks_of(const Call *c)
 {
@@ -135,6 +152,8 @@ static Chunks chunks_of(const Call *c)
                     .local_scale = o.local_scale,
                     .local_post = o.local_post,
                     .lin_scale = o.lin_scale,
+                    .bias_scale = o.bias_scale,
+                    .bias = call_ptr(c->in[CBIAS]),
                     .lens = call_ptr(c->in[CLENS]),
                     .qq = call_ptr(c->in[QQ]),
                     .kq = call_ptr(c->in[KQ]),
@@ -172,6 +191,7 @@ static Status chunks_backward(const Call *c)
     a.dql = call_grad(c, QL);
     a.dkl = call_grad(c, KL);
     a.dv = call_grad(c, CV);
+    a.d_bias = call_grad(c, CBIAS);
     TRY(call_needs(c, c->k->chunks_bwd != NULL, "chunks_bwd"));
     return c->k->chunks_bwd(c->dev, &a);
 }
@@ -215,6 +235,7 @@ Tensor *op_chunks(Tape *t, Tensor *const qk[4], Tensor *v, Tensor *lens, Tensor 
     ChunksArg arg = {.o = o};
     CHECK(o.chunk > 0 && (state == NULL || (o.causal && !tape_has_grad(t))));
     CHECK(lens == NULL || tensor_size(lens) == v->dim[0]);
+    CHECK(o.bias == NULL || tensor_size(o.bias) == 2 * (int64_t)o.chunk - 1);
     for (int i = 0; state != NULL && i < 4; i++)
         arg.state[i] = state[i]->buf.ptr;
     Call c = call_new(t, &arg, sizeof arg);
@@ -225,6 +246,7 @@ Tensor *op_chunks(Tape *t, Tensor *const qk[4], Tensor *v, Tensor *lens, Tensor 
     }
     call_in(&c, v);
     call_in(&c, lens);
+    call_in(&c, o.bias);
     call_out_like(&c, t, v);
     return tape_run(t, &chunks, &c);
 }

@@ -1,11 +1,12 @@
 /* attn.c - softmax and squared-ReLU attention from the explicit weights of every row.
  *
- * A row (b,h,i) has n visible keys 0 .. n-1, scores s_j = scale q_i.k_j, and weights
+ * A row (b,h,i) has n visible keys 0 .. n-1, scores s_j = scale_i q_i.k_j + bias, and weights
  *   softmax: p_j = exp(s_j) / sum_m exp(s_m)        relu2: p_j = post_i relu(s_j)^2
  * and o_i = sum_j p_j v_j. With do_i given and dp_j = do_i.v_j the scores' gradients are
  *   softmax: ds_j = p_j (dp_j - sum_m p_m dp_m)     relu2: ds_j = 2 post_i relu(s_j) dp_j
- * and dq_i = scale sum_j ds_j k_j, dk_j += scale ds_j q_i, dv_j += p_j do_i. The weights are
- * recomputed from q and k; lse and o are not read. */
+ * and dq_i = scale_i sum_j ds_j k_j, dk_j += scale_i ds_j q_i, dv_j += p_j do_i, and the bias of
+ * the pair's distance gets bias_scale ds_j. The weights are recomputed from q and k; lse and o are
+ * not read. */
 #include "kernels/ref/ref.h"
 
 #include <omp.h>
@@ -45,11 +46,25 @@ static double post_of(const Attn *a, Row r)
     return a->post_rows ? a->post / (double)r.n : a->post;
 }
 
+static double scale_of(const Attn *a, Row r)
+{
+    if (a->log_base == 0.0)
+        return a->scale;
+    return a->scale * log(fmax((double)r.n, a->log_floor)) / log(a->log_base);
+}
+
+/* Where the bias of key 0 is. */
+static int64_t bias_at(const Attn *a, Row r)
+{
+    return a->bias_zero - (a->q_pos + r.i);
+}
+
 static void scores(const Attn *a, Row r, double *s)
 {
-    const double *q = (const double *)a->q + r.q, *k = (const double *)a->k + r.k;
+    const double *q = (const double *)a->q + r.q, *k = (const double *)a->k + r.k, *bias = a->bias;
     for (int64_t j = 0; j < r.n; j++)
-        s[j] = a->scale * ref_dot(q, k + j * a->k_row, a->d);
+        s[j] = scale_of(a, r) * ref_dot(q, k + j * a->k_row, a->d) +
+               (bias != NULL ? a->bias_scale * bias[bias_at(a, r) + j] : 0.0);
 }
 
 static void weights(const Attn *a, Row r, const double *s, double *p)
@@ -97,11 +112,14 @@ static void row_bwd(const Attn *a, Row r, double *s, double *p)
     scores(a, r, s);
     weights(a, r, s, p);
     score_gradients(a, r, p, s);
+    const double scale = scale_of(a, r);
     for (int64_t j = 0; j < r.n; j++) {
-        ref_add_scaled(ref_grad(a->dq, r.q), a->scale * s[j], k + j * a->k_row, a->d);
-        ref_add_scaled(ref_grad(a->dk, r.k + j * a->k_row), a->scale * s[j], q, a->d);
+        ref_add_scaled(ref_grad(a->dq, r.q), scale * s[j], k + j * a->k_row, a->d);
+        ref_add_scaled(ref_grad(a->dk, r.k + j * a->k_row), scale * s[j], q, a->d);
         ref_add_scaled(ref_grad(a->dv_, r.v + j * a->v_row), p[j], d_o, a->dv);
     }
+    if (a->d_bias != NULL)
+        ref_add_scaled((double *)a->d_bias + bias_at(a, r), a->bias_scale, s, r.n);
 }
 
 /* Multiply-adds of q.k and p.v over the pairs that see each other. */
@@ -138,12 +156,13 @@ Status ref_attn_fwd(Dev *d, const Attn *a)
     return ST_OK;
 }
 
-/* Rows of one head add into the same dk and dv, in their order: heads are what runs in parallel. */
+/* Rows of one head add into the same dk and dv, in their order: heads are what runs in parallel,
+ * and not even these where all add into one bias. */
 Status ref_attn_bwd(Dev *d, const Attn *a)
 {
     double *room = NULL;
     TRY(scratch_of(d, a, &room));
-#pragma omp parallel for if (flops_of(a) > REF_PARALLEL_WORK)
+#pragma omp parallel for if (flops_of(a) > REF_PARALLEL_WORK && a->d_bias == NULL)
     for (int64_t head = 0; head < a->batch * a->heads; head++) {
         double *s = room + 2 * omp_get_thread_num() * a->k_len;
         for (int64_t i = 0; i < a->q_len; i++)

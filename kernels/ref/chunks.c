@@ -1,7 +1,7 @@
 /* chunks.c - mixed chunk attention of FLASH (Hua 2022, section 3.2), position by position.
  *
  * Position i of chunk g = i / C sees two spans of earlier or all positions:
- *   o_i = sum_{j in local(i)}  local_post relu(local_scale qq_i.kq_j)^2 v_j
+ *   o_i = sum_{j in local(i)}  local_post relu(local_scale qq_i.kq_j + bias_ij)^2 v_j
  *       + sum_{j in linear(i)} c_g (ql_i.kl_j) v_j
  *   causal:        local = [g C, i], linear = [0, g C)
  *   bidirectional: local = the whole chunk, linear = every position
@@ -41,9 +41,16 @@ static double linear_factor(const Chunks *a, int64_t b, int64_t i)
     return a->lin_mean ? a->lin_scale / (double)n : a->lin_scale;
 }
 
-static double local_weight(const Chunks *a, const double *qq, const double *kq)
+/* The bias of a key `distance` positions behind the query. */
+static double bias_of(const Chunks *a, int64_t distance)
 {
-    const double relu = ref_relu(a->local_scale * ref_dot(qq, kq, a->s));
+    const double *bias = a->bias;
+    return bias != NULL ? a->bias_scale * bias[a->chunk - 1 + distance] : 0.0;
+}
+
+static double local_weight(const Chunks *a, const double *qq, const double *kq, int64_t distance)
+{
+    const double relu = ref_relu(a->local_scale * ref_dot(qq, kq, a->s) + bias_of(a, distance));
     return a->local_post * relu * relu;
 }
 
@@ -68,7 +75,7 @@ static void position_fwd(const Chunks *a, int64_t b, int64_t i)
     for (int64_t n = 0; n < a->e; n++)
         o[n] = 0.0;
     for (int64_t j = local.begin; j < local.end; j++)
-        ref_add_scaled(o, local_weight(a, qq, kq + at_s(a, b, j)), v + at_e(a, b, j), a->e);
+        ref_add_scaled(o, local_weight(a, qq, kq + at_s(a, b, j), j - i), v + at_e(a, b, j), a->e);
     for (int64_t j = linear.begin; j < linear.end; j++)
         ref_add_scaled(o, c * ref_dot(ql, kl + at_s(a, b, j), a->s), v + at_e(a, b, j), a->e);
 }
@@ -125,7 +132,8 @@ static void state_fwd(const Chunks *a, int64_t b, int64_t i)
     for (int64_t n = 0; n < a->e; n++)
         o[n] = 0.0;
     for (int64_t j = local.begin - first; j < local.end - first; j++)
-        ref_add_scaled(o, local_weight(a, qq, st.keys + j * a->s), st.vals + j * a->e, a->e);
+        ref_add_scaled(o, local_weight(a, qq, st.keys + j * a->s, j - (t - first)),
+                       st.vals + j * a->e, a->e);
     for (int64_t m = 0; m < a->s; m++)
         ref_add_scaled(o, linear_factor(a, b, t) * ql[m], st.sum + m * a->e, a->e);
     if (t + 1 == first + a->chunk)
@@ -134,18 +142,20 @@ static void state_fwd(const Chunks *a, int64_t b, int64_t i)
 
 /* ---- backward: the same pairs ---- */
 
-/* Pair (i,j) of the local part: with r = relu(local_scale qq_i.kq_j) and da = local_post do_i.v_j
- * the gradient of the product qq_i.kq_j is 2 r da local_scale. */
+/* Pair (i,j) of the local part: with r = relu(local_scale qq_i.kq_j + bias_ij) and da = local_post
+ * do_i.v_j the gradient of the product qq_i.kq_j is 2 r da local_scale, of the bias 2 r da. */
 static void local_pair_bwd(const Chunks *a, int64_t b, int64_t i, int64_t j)
 {
     const int64_t qi = at_s(a, b, i), kj = at_s(a, b, j), vj = at_e(a, b, j);
     const double *qq = (const double *)a->qq + qi, *kq = (const double *)a->kq + kj;
     const double *d_o = (const double *)a->d_o + at_e(a, b, i), *v = (const double *)a->v + vj;
-    const double relu = ref_relu(a->local_scale * ref_dot(qq, kq, a->s));
-    const double slope = 2.0 * relu * a->local_post * ref_dot(d_o, v, a->e) * a->local_scale;
-    ref_add_scaled(ref_grad(a->dv, vj), local_weight(a, qq, kq), d_o, a->e);
-    ref_add_scaled(ref_grad(a->dqq, qi), slope, kq, a->s);
-    ref_add_scaled(ref_grad(a->dkq, kj), slope, qq, a->s);
+    const double relu = ref_relu(a->local_scale * ref_dot(qq, kq, a->s) + bias_of(a, j - i));
+    const double slope = 2.0 * relu * a->local_post * ref_dot(d_o, v, a->e);
+    ref_add_scaled(ref_grad(a->dv, vj), local_weight(a, qq, kq, j - i), d_o, a->e);
+    ref_add_scaled(ref_grad(a->dqq, qi), slope * a->local_scale, kq, a->s);
+    ref_add_scaled(ref_grad(a->dkq, kj), slope * a->local_scale, qq, a->s);
+    if (a->d_bias != NULL)
+        ((double *)a->d_bias)[a->chunk - 1 + j - i] += a->bias_scale * slope;
 }
 
 static void linear_pair_bwd(const Chunks *a, int64_t b, int64_t i, int64_t j)
@@ -214,12 +224,13 @@ Status ref_chunks_fwd(Dev *d, const Chunks *a)
     return ST_OK;
 }
 
-/* Positions add into the same dkq, dkl and dv, in their order: batch rows run in parallel. */
+/* Positions add into the same dkq, dkl and dv, in their order: batch rows run in parallel, unless
+ * all add into one bias. */
 Status ref_chunks_bwd(Dev *d, const Chunks *a)
 {
     (void)d;
     CHECK(a->sum == NULL && a->pos == 0);
-#pragma omp parallel for if (flops_of(a) > REF_PARALLEL_WORK)
+#pragma omp parallel for if (flops_of(a) > REF_PARALLEL_WORK && a->d_bias == NULL)
     for (int64_t b = 0; b < a->batch; b++)
         for (int64_t i = 0; i < a->len; i++)
             position_bwd(a, b, i);

@@ -68,6 +68,8 @@ Status ref_affine_bwd(Dev *d, const Affine *a);
 Status ref_conv_fwd(Dev *d, const Conv *a);
 Status ref_conv_bwd(Dev *d, const Conv *a);
 Status ref_rope(Dev *d, const Rope *a);
+Status ref_rel_fwd(Dev *d, const Rel *a);
+Status ref_rel_bwd(Dev *d, const Rel *a);
 Status ref_embed_fwd(Dev *d, const Embed *a);
 Status ref_embed_bwd(Dev *d, const Embed *a);
 Status ref_xent_fwd(Dev *d, const Xent *a);
