@@ -8,6 +8,7 @@
 # TESTS    which tests to run, by name: make test TESTS="tape rng" runs tests/test_{tape,rng}.c
 # GATES    which gates of `make check` to run: make check GATES=format runs tests/static/format.sh
 # BUGS     which planted bugs, by name: make mutations BUGS="causal_sees_next"
+# NAME     of the variant that make new-variant begins
 # LIMIT    seconds that one test binary may take
 # WRAP     what to run the tests under, such as valgrind
 # PROFILE  which sweep `make bench` runs
@@ -90,7 +91,7 @@ FUZZED  = tests/fuzz/input.c kernels/base.c bench/parse.c variants/template/mixe
 
 # ---- targets -----------------------------------------------------------------------------------
 .PHONY: all help setup text bench report regress baseline binaries test mutations check check-all fuzz golden
-.PHONY: format clean FORCE
+.PHONY: format clean new-variant FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
 ifeq ($(MAKELEVEL)$(filter clean,$(MAKECMDGOALS)),0)
@@ -116,6 +117,9 @@ test: binaries                  ## all tests, or those of TESTS="name ..."
 	@LONGMIX=$(BUILD)/longmix sh tests/run.sh $(LIMIT) "$(WRAP)" $(TESTS:%=$(BUILD)/tests/test_%)
 
 binaries: $(BUILD)/longmix $(TESTS:%=$(BUILD)/tests/test_%) ## the program and the tests, run none
+
+new-variant:                    ## begins variants/foo.c: make new-variant NAME=foo
+	@sh variants/new.sh $(NAME)
 
 mutations: $(BUILD)/longmix     ## plants bugs in a copy, one at a time: the tests must see each
 	+@sh tests/mutations/run.sh $(BUILD) $(BUGS)
