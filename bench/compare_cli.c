@@ -1,5 +1,6 @@
 /* compare_cli.c - `longmix compare A B`: is B slower, larger or wrong? */
 #include "bench/cli.h"
+#include "bench/compare_cells.h"
 #include "bench/compare_record.h"
 #include "bench/contest.h"
 #include "bench/limits.h"
@@ -52,10 +53,12 @@ typedef struct Args {
 } Args;
 
 static const struct argp_option options[] = {
-    {NULL, 0, NULL, 0, "What to compare (default: mixing and layers of all variants, n = 512):", 1},
+    {NULL, 0, NULL, 0,
+     "What to compare (default: kernels, mixing and layers of all variants at n = 512):", 1},
     {"variants", VARIANTS, "LIST", 0, "names of `longmix list`, or all (default)", 1},
     {"n", N, "LENGTHS", 0, "context lengths: 512, 256..4k", 1},
-    {"level", LEVEL, "LIST", 0, "mix, layer, model", 1},
+    {"level", LEVEL, "LIST", 0, "mix, layer, model; kernel: single kernels at sizes of their own",
+     1},
     {"pass", PASS, "LIST", 0, "fwd, bwd, train, prefill, decode", 1},
     {"impl", IMPL, "LIST", 0, "tiled, naive", 1},
     {"width", WIDTH, "N", 0, "model width; default 128", 1},
@@ -152,7 +155,8 @@ static Status axes_of(const Args *a, Sweep *s)
     if (asked) {
         TRY(group_of(n, given_or(a, LEVEL, "layer"), given_or(a, PASS, "fwd"), impl, &s->group[0]));
     } else {
-        TRY(group_of(n, "mix", "fwd,bwd", impl, &s->group[0]));
+        TRY(group_of(n, given(a, VARIANTS) != NULL ? "mix" : "mix,kernel", "fwd,bwd", impl,
+                     &s->group[0]));
         TRY(group_of(n, "layer", "fwd,train,decode", impl, &s->group[1]));
     }
     TRY(parse_names(given_or(a, VARIANTS, "all"), "variant", variants.name, &mask));
@@ -179,18 +183,6 @@ static Status sweep_of(const Args *a, Sweep *s)
     if (snprintf(s->set, sizeof s->set, "%s", given_or(a, SET, "")) >= (int)sizeof s->set)
         return FAIL(ST_USAGE, "--set: more than %zu characters", sizeof s->set - 1);
     return sweep_check(s);
-}
-
-static Status cells_of(const Sweep *s, Comparison *c)
-{
-    SweepCase *cases = NULL;
-    Status st = sweep_cases(s, &cases, &c->n);
-    c->cell = calloc((size_t)c->n + 1, sizeof *c->cell);
-    CHECK(c->cell != NULL);
-    for (int i = 0; i < c->n && st == ST_OK; i++)
-        c->cell[i].c = cases[i].c;
-    free(cases);
-    return st;
 }
 
 static Status read_percent(const char *text, double *out)
@@ -226,7 +218,7 @@ static Status compare_builds(const Args *a, const Origin from[SIDES], Comparison
     ContestSpec spec;
     TRY(sweep_of(a, &s));
     TRY(spec_of(a, &s, &spec));
-    TRY(cells_of(&s, c));
+    TRY(compare_cells(&s, c));
     for (int i = 0; i < SIDES; i++) {
         spec.program[i] = from[i].path;
         memcpy(c->side[i].name, from[i].name, sizeof c->side[i].name);

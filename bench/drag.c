@@ -14,7 +14,7 @@ double drag_work(int64_t loops)
     return clock_now() - begin;
 }
 
-Status drag_calibrate(Rig *r, double fraction, int64_t *loops)
+Status drag_calibrate(Stage *s, double fraction, int64_t *loops)
 {
     enum { ROUNDS = 40, PROBE = 20000 };
     double step = (double)INFINITY, probe = (double)INFINITY, seconds = 0;
@@ -22,7 +22,7 @@ Status drag_calibrate(Rig *r, double fraction, int64_t *loops)
     if (!(fraction > 0))
         return ST_OK;
     for (int i = 0; i < ROUNDS; i++) {
-        TRY(rig_run(r, 1, &seconds));
+        TRY(stage_run(s, 1, &seconds));
         step = fmin(step, seconds);
         probe = fmin(probe, drag_work(PROBE) / PROBE);
     }

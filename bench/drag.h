@@ -2,11 +2,11 @@
 #ifndef LONGMIX_DRAG_H
 #define LONGMIX_DRAG_H
 
-#include "bench/rig.h"
+#include "bench/stage.h"
 
 /* Loops that take the given fraction of a step's time, both measured here, in turn, by the best of
- * several; fraction 0: none. Steps the rig only then. */
-Status drag_calibrate(Rig *r, double fraction, int64_t *loops);
+ * several; fraction 0: none. Steps the case only then. */
+Status drag_calibrate(Stage *s, double fraction, int64_t *loops);
 /* Runs them; returns seconds. */
 double drag_work(int64_t loops);
 

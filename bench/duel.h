@@ -13,7 +13,7 @@ typedef struct Arena {
     void *ctx;
     /* Runs so many steps of a side; *seconds is the time of all of them. */
     Status (*sample)(void *ctx, int side, int steps, double *seconds);
-    /* Other places in memory for the buffers of both sides; NULL: they stay. */
+    /* New processes and other places in memory for both sides; NULL: they stay. */
     Status (*move)(void *ctx, int look);
     /* The fixed kernel, and what happened since the last call; NULL: nothing is known. */
     Status (*watch)(void *ctx, Window *out);

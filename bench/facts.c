@@ -2,14 +2,12 @@
 #define _GNU_SOURCE /* syscall */
 #include "bench/facts.h"
 
-#include "bench/case.h"
-#include "bench/rig.h"
+#include "bench/stage.h"
 #include "kernels/kernels.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/perf_event.h>
-#include <sha2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,23 +26,23 @@ static void put_memory(const MemUse *m, Facts *out)
 }
 
 /* Steps once and forgets how long it took. */
-static Status step(Rig *r)
+static Status step(Stage *s)
 {
     double none = 0;
-    return rig_run(r, 1, &none);
+    return stage_run(s, 1, &none);
 }
 
-static Status predict(Rig *r, Dev *d, const Case *c, Facts *out)
+static Status predict(Stage *s, Dev *d, const Case *c, Facts *out)
 {
-    TRY(rig_init(r, d, c));
+    TRY(stage_open(s, d, c));
     int64_t before = dev_mem(d).n_allocs;
     dev_mem_reset_peak(d);
-    TRY(step(r));
+    TRY(step(s));
     MemUse use = dev_mem(d);
-    Cost cost = rig_cost(r);
+    Cost cost = stage_cost(s);
     facts_number(out, "flops", cost.flops);
     facts_number(out, "bytes", cost.bytes);
-    facts_number(out, "params", (double)model_n_params(&r->m, false));
+    facts_number(out, "params", (double)stage_params(s));
     facts_number(out, "allocations", (double)(use.n_allocs - before));
     put_memory(&use, out);
     return ST_OK;
@@ -52,42 +50,26 @@ static Status predict(Rig *r, Dev *d, const Case *c, Facts *out)
 
 /* ---- with steps ---- */
 
-/* Of the bits of a result, number by number as the device stores them. */
-static Status hash_result(const Rig *r, char hex[SHA256_DIGEST_STRING_LENGTH])
-{
-    SHA2_CTX sha;
-    size_t size = (size_t)r->n_result * dev_real(r->dev);
-    void *bits = malloc(size);
-    if (bits == NULL)
-        return FAIL(ST_OOM, "no memory for a result of %zu bytes", size);
-    Status st = dev_read(r->dev, bits, r->result, size);
-    SHA256Init(&sha);
-    SHA256Update(&sha, bits, size);
-    SHA256End(&sha, hex);
-    free(bits);
-    return st;
-}
-
-static void put_of_isa(const Rig *r, const char *name, const char *value, Facts *out)
+static void put_of_isa(Dev *d, const char *name, const char *value, Facts *out)
 {
     char full[32];
-    snprintf(full, sizeof full, "%s.%s", dev_kernels(r->dev)->isa, name);
+    snprintf(full, sizeof full, "%s.%s", dev_kernels(d)->isa, name);
     facts_text(out, full, value);
 }
 
-static Status run(Rig *r, Dev *d, const Case *c, Facts *out)
+static Status run(Stage *s, Dev *d, const Case *c, Facts *out)
 {
     char hex[SHA256_DIGEST_STRING_LENGTH], scratch[24];
-    TRY(rig_init(r, d, c));
-    TRY(step(r));
-    TRY(rig_check_finite(r));
-    TRY(hash_result(r, hex));
+    TRY(stage_open(s, d, c));
+    TRY(step(s));
+    TRY(stage_check_finite(s));
+    TRY(stage_hash(s, hex));
     int64_t before = dev_mem(d).n_backend;
-    TRY(step(r));
+    TRY(step(s));
     facts_number(out, "later_blocks", (double)(dev_mem(d).n_backend - before));
     snprintf(scratch, sizeof scratch, "%zu", dev_mem(d).peak[MEM_WORK]);
-    put_of_isa(r, "scratch", scratch, out);
-    put_of_isa(r, "result", hex, out);
+    put_of_isa(d, "scratch", scratch, out);
+    put_of_isa(d, "result", hex, out);
     return ST_OK;
 }
 
@@ -105,44 +87,44 @@ static int open_counter(void)
     return (int)syscall(SYS_perf_event_open, &a, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
 }
 
-static Status count_steps(Rig *r, int fd, int64_t *count)
+static Status count_steps(Stage *s, int fd, int64_t *count)
 {
     int64_t before = 0, after = 0;
-    TRY(step(r));
+    TRY(step(s));
     bool fine = read(fd, &before, sizeof before) == (ssize_t)sizeof before;
-    TRY(step(r));
+    TRY(step(s));
     fine = fine && read(fd, &after, sizeof after) == (ssize_t)sizeof after;
     *count = after - before;
     return fine ? ST_OK : FAIL(ST_IO, "the instruction counter: %s", strerror(errno));
 }
 
-static Status count_instructions(Rig *r, Dev *d, const Case *c, Facts *out)
+static Status count_instructions(Stage *s, Dev *d, const Case *c, Facts *out)
 {
     int64_t count = 0;
     int fd = open_counter();
     if (fd < 0)
         return FAIL(ST_UNSUPPORTED, "no instruction counter: %s", strerror(errno));
-    Status st = rig_init(r, d, c);
+    Status st = stage_open(s, d, c);
     if (st == ST_OK)
-        st = count_steps(r, fd, &count);
+        st = count_steps(s, fd, &count);
     close(fd);
     TRY(st);
     char name[24];
     snprintf(name, sizeof name, "%" PRId64, count);
-    put_of_isa(r, "instructions", name, out);
+    put_of_isa(d, "instructions", name, out);
     return ST_OK;
 }
 
 /* ---- both ---- */
-typedef Status GatherFn(Rig *r, Dev *d, const Case *c, Facts *out);
+typedef Status GatherFn(Stage *s, Dev *d, const Case *c, Facts *out);
 
 static Status gather(const Case *c, const char *backend, GatherFn *fn, Facts *out)
 {
-    Rig r = {0};
+    Stage s = {.dev = NULL};
     Dev *d = NULL;
     TRY(dev_open(&d, backend, 0, (size_t)c->mem_limit));
-    Status st = fn(&r, d, c, out);
-    rig_free(&r);
+    Status st = fn(&s, d, c, out);
+    stage_close(&s);
     dev_close(d);
     return st;
 }

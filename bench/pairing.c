@@ -32,31 +32,48 @@ void pairing_unpin(void)
 }
 
 /* ---- the arena ---- */
+static uint32_t draw(Pairing *p, int below)
+{
+    return rng_bits(p->seed, 2, p->drawn++) % (uint32_t)below;
+}
+
+/* Each sample is of another copy of the case: where its buffers lie can make a difference of many
+ * percent, which is then noise and not a bias. */
 static Status sample(void *ctx, int side, int steps, double *seconds)
 {
     Pairing *p = ctx;
     json_t *answer = NULL;
-    TRY(side_ask(&p->side[side], "time", json_pack("{s:i}", "steps", steps), &answer));
+    json_t *request = json_pack("{s:i, s:i}", "steps", steps, "seat", (int)draw(p, p->seats));
+    TRY(side_ask(&p->side[side], "time", request, &answer));
     *seconds = json_number_value(json_object_get(answer, "seconds"));
     p->switches += json_integer_value(json_object_get(answer, "switches"));
     json_decref(answer);
     return ST_OK;
 }
 
-/* Blocks begin at other multiples of a cache line, and at other ones on both sides. */
+/* A new process for each side, with copies that begin at other multiples of a cache line. */
 static Status seat(Pairing *p, int *which)
 {
-    enum { LINE = 64, PLACES = 1024 };
+    enum { LINE = 64, PLACES = 1024, SEATS = 8 };
+    p->seats = SEATS;
     for (int i = 0; i < SIDES; i++) {
-        json_t *request = case_request(&p->c), *answer = NULL;
-        uint32_t place = rng_bits(p->seed, 2, (uint64_t)p->seat++) % PLACES;
-        json_object_set_new(request, "shift", json_integer((json_int_t)place * LINE));
+        json_t *request = case_request(&p->c), *answer = NULL, *shift = json_array();
+        for (int k = 0; k < SEATS; k++)
+            json_array_append_new(shift, json_integer((json_int_t)draw(p, PLACES) * LINE));
+        json_object_set_new(request, "shift", shift);
         json_object_set_new(request, "drag", json_real(p->drag[i]));
         *which = i;
+        side_stop(&p->side[i]);
+        Status st = side_start(&p->side[i], p->program[i], NULL);
+        p->side[i].limit = 30 + 2 * p->c.time_limit;
+        if (st != ST_OK)
+            json_decref(request);
+        TRY(st);
         TRY(side_ask(&p->side[i], "open", request, &answer));
+        p->seats = (int)min64(p->seats, json_integer_value(json_object_get(answer, "seats")));
         json_decref(answer);
     }
-    return ST_OK;
+    return p->seats > 0 ? ST_OK : FAIL(ST_USAGE, "no copy of the case is open");
 }
 
 static Status move(void *ctx, int look)
@@ -105,12 +122,9 @@ Status pairing_open(Pairing *p, const char *const program[SIDES], const Case *c,
 {
     p->c = *c;
     p->seed = seed;
-    p->seat = 0;
-    for (int i = 0; i < SIDES; i++) {
-        *which = i;
-        TRY(side_start(&p->side[i], program[i], NULL));
-        p->side[i].limit = 30 + 2 * c->time_limit;
-    }
+    p->drawn = 0;
+    for (int i = 0; i < SIDES; i++)
+        p->program[i] = program[i];
     return seat(p, which);
 }
 

@@ -9,9 +9,11 @@ typedef struct Pairing {
     Side side[SIDES];
     Case c;
     double drag[SIDES]; /* slow-downs made on purpose, fractions */
-    uint64_t seed;      /* of the places of buffers */
-    int seat;           /* how many times they were placed */
-    int64_t switches;   /* interruptions of both sides since the last watch */
+    const char *program[SIDES];
+    uint64_t seed;    /* of the places of buffers */
+    uint64_t drawn;   /* random numbers so far */
+    int seats;        /* copies of the case on each side */
+    int64_t switches; /* interruptions of both sides since the last watch */
     double watched, stolen;
 } Pairing;
 

@@ -6,9 +6,11 @@
  * "reason". Members that a side does not know are left alone, but for those of a case, which change
  * what is measured. Words and members:
  *   hello  -> protocol, build, commit, compiler, isa
- *   open   case, shift (bytes that move its buffers), drag (extra work, a fraction of a step)
- *          -> seconds (of the first step), unit (steps that only together are alike)
- *   time   steps -> seconds, switches (times that the process was interrupted)
+ *   open   case, shift (a list: bytes that move the buffers of each copy of the case), drag (extra
+ *          work, a fraction of a step)
+ *          -> seconds (of the first step), seats (copies there are), unit (steps that only together
+ *          are alike)
+ *   time   steps, seat (which copy) -> seconds, switches (times that the process was interrupted)
  *   facts  case, run (also those that take a step), instructions -> facts
  *   check  case -> error, tolerance */
 #ifndef LONGMIX_SAMPLER_H
