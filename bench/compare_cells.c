@@ -7,8 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Below some milliseconds each on one core, with operands that its caches hold: where they come from
- * memory, the places of their pages make a difference of several percent between two processes. */
+/* Below some milliseconds each on one core, with operands that its caches hold: where they come
+ * from memory, the places of their pages make a difference of several percent between two
+ * processes. */
 static const KernelCase kernels[] = {
     {.kernel = "attention", .pass = PASS_FWD, .n = 512, .heads = 4, .width = 256},
     {.kernel = "attention", .pass = PASS_BWD, .n = 512, .heads = 4, .width = 256},

@@ -76,8 +76,7 @@ static Status open_seat(Seat *seat, const Case *c, size_t shift, double *seconds
     TRY(dev_open(&seat->dev, c->backend, 0, (size_t)c->mem_limit));
     TRY(stage_open(&seat->stage, seat->dev, c));
     TRY(stage_run(&seat->stage, 1, seconds));
-    TRY(stage_check_finite(&seat->stage));
-    return stage_rotate(&seat->stage, limits_cache());
+    return stage_check_finite(&seat->stage);
 }
 
 /* ---- requests ---- */

@@ -43,7 +43,7 @@ static const char doc[] =
     "Compares this program with itself, and with itself slowed down by 2, 5, 10 and 30 %, many "
     "times, with and without other programs on the cores; prints how often it was wrong and how "
     "often right. Exits with 1 when a bar is missed.\v"
-    "Example, some 15 minutes:\n"
+    "Example, some 25 minutes (--hog off and --hog on are the halves):\n"
     "  longmix selftest stats --out results/selftest.json\n"
     "A quick look, half a minute:\n"
     "  longmix selftest stats --comparisons 20 --planted 5 --hog off";

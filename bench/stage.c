@@ -29,14 +29,6 @@ Status stage_run(Stage *s, int steps, double *seconds)
     return s->alone ? kernel_rig_run(&s->kernel, steps, seconds) : rig_run(&s->rig, steps, seconds);
 }
 
-Status stage_rotate(Stage *s, int64_t cache)
-{
-    if (s->alone)
-        return kernel_rig_rotate(&s->kernel, cache);
-    rig_rotate(&s->rig, cache);
-    return ST_OK;
-}
-
 int stage_unit(const Stage *s)
 {
     const Rig *r = rig_of(s);

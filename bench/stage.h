@@ -18,8 +18,6 @@ Status stage_open(Stage *s, Dev *d, const Case *c);
 void stage_close(Stage *s);
 
 Status stage_run(Stage *s, int steps, double *seconds);
-/* After the first step: more inputs than a cache of so many bytes holds. */
-Status stage_rotate(Stage *s, int64_t cache);
 int stage_unit(const Stage *s); /* steps that only together are alike */
 
 Cost stage_cost(const Stage *s);      /* of the last step */
