@@ -163,13 +163,17 @@ static void time_all(Contest *k)
 
 static void confirm_all(Contest *k)
 {
-    int family = 0;
+    int family = 0, done = 0;
+    k->start = clock_now();
     for (int i = 0; i < k->c->n; i++)
-        family += k->c->cell[i].timed && k->c->cell[i].finding <= FINDING_FASTER;
+        family += compare_wants_again(&k->c->cell[i]);
     for (int i = 0; i < k->c->n; i++) {
         CompareCell *cell = &k->c->cell[i];
-        if (!cell->timed || cell->finding > FINDING_FASTER)
+        char name[256];
+        if (!compare_wants_again(cell))
             continue;
+        compare_name(cell, name, sizeof name);
+        show(k, name, done++, family);
         if (take_time(k, i, family, 1, &cell->again))
             compare_confirm(cell);
         else

@@ -74,13 +74,30 @@ void compare_judge(Comparison *c)
     step_down(c, FINDING_FASTER);
 }
 
+/* Could B be slower by more than the margin? */
+static bool may_be_slower(Finding finding, const Paired *p)
+{
+    return finding == FINDING_ENVIRONMENT ||
+           (finding == FINDING_INCONCLUSIVE && p->hi > 1 + p->margin);
+}
+
+bool compare_wants_again(const CompareCell *cell)
+{
+    return cell->timed && (cell->finding == FINDING_SLOWER || cell->finding == FINDING_FASTER ||
+                           may_be_slower(cell->finding, &cell->first));
+}
+
 void compare_confirm(CompareCell *cell)
 {
     Finding first = cell->finding, again = cell->again.finding;
+    bool differs = first == FINDING_SLOWER || first == FINDING_FASTER;
     cell->again_timed = true;
     if (again == first)
         return;
-    cell->finding = again == FINDING_ENVIRONMENT ? again : FINDING_INCONCLUSIVE;
+    if (again == FINDING_ENVIRONMENT || (!differs && again == FINDING_EQUIVALENT))
+        cell->finding = again;
+    else
+        cell->finding = FINDING_INCONCLUSIVE;
     snprintf(cell->note, sizeof cell->note, "%s at first, %s when measured again",
              finding_names[first], finding_names[again]);
 }
@@ -147,14 +164,15 @@ Tally compare_tally(const Comparison *c)
         }
         tally_facts(c, cell, &t);
         tally_standing(cell, &t);
-        if (cell->timed)
-            t.found[cell->finding]++;
+        if (!cell->timed)
+            continue;
+        t.found[cell->finding]++;
+        t.unclear += may_be_slower(cell->finding, &cell->first);
     }
-    bool unclear = t.found[FINDING_INCONCLUSIVE] + t.found[FINDING_ENVIRONMENT] > 0;
     bool worse = t.found[FINDING_SLOWER] + t.broken + t.worse_facts > 0;
-    t.exit_code = t.gate_broken ? COMPARE_UNCLEAR
-                  : worse       ? COMPARE_REGRESSED
-                  : unclear     ? COMPARE_UNCLEAR
-                                : COMPARE_PASS;
+    t.exit_code = t.gate_broken   ? COMPARE_UNCLEAR
+                  : worse         ? COMPARE_REGRESSED
+                  : t.unclear > 0 ? COMPARE_UNCLEAR
+                                  : COMPARE_PASS;
     return t;
 }

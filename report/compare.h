@@ -31,7 +31,7 @@ typedef struct CompareCell {
     char why[COMPARE_SIDES][160]; /* for all standings but ok */
     Facts facts[COMPARE_SIDES];
     bool timed, again_timed;
-    Paired first, again; /* again: by new processes, where the first found a difference */
+    Paired first, again; /* again: by new processes, see compare_wants_again */
     Finding finding;     /* of both, among all cells */
     char note[96];       /* what to know about the finding; mostly empty */
 } CompareCell;
@@ -65,7 +65,11 @@ int compare_family(const Comparison *c);
 /* Findings of the cells among each other by Holm: a difference that does not count among so many
  * is inconclusive. */
 void compare_judge(Comparison *c);
-/* After `again` was taken: a difference is one that both times have. */
+/* Is the cell to be measured again? Where a difference was found, and where it is not clear that B
+ * is not slower. */
+bool compare_wants_again(const CompareCell *cell);
+/* After `again` was taken: a difference is one that both times have; what was unclear is equivalent
+ * if it is so then. */
 void compare_confirm(CompareCell *cell);
 
 /* What became of a fact of a cell. */
@@ -80,7 +84,8 @@ bool compare_counts(const Comparison *c, const FactStep *step);
 
 enum { COMPARE_PASS = 0, COMPARE_REGRESSED = 1, COMPARE_USAGE = 2, COMPARE_UNCLEAR = 3 };
 typedef struct Tally {
-    int found[FINDINGS], broken, absent, worse_facts, changed_facts;
+    int found[FINDINGS], unclear; /* unclear: B may be slower, as far as is known */
+    int broken, absent, worse_facts, changed_facts;
     bool gate_broken; /* a control did not come out as it must */
     int exit_code;
 } Tally;

@@ -94,9 +94,10 @@ static json_t *tally_json(const Comparison *c)
     json_t *found = json_object();
     for (int i = 0; i < FINDINGS; i++)
         json_object_set_new(found, finding_names[i], json_integer(t.found[i]));
-    return json_pack("{s:o, s:i, s:i, s:i, s:i, s:b, s:i}", "findings", found, "broken", t.broken,
-                     "absent", t.absent, "worse_facts", t.worse_facts, "changed_facts",
-                     t.changed_facts, "gate_broken", t.gate_broken, "exit_code", t.exit_code);
+    return json_pack("{s:o, s:i, s:i, s:i, s:i, s:i, s:b, s:i}", "findings", found, "unclear",
+                     t.unclear, "broken", t.broken, "absent", t.absent, "worse_facts",
+                     t.worse_facts, "changed_facts", t.changed_facts, "gate_broken", t.gate_broken,
+                     "exit_code", t.exit_code);
 }
 
 Status compare_json(const Comparison *c, const char *path)

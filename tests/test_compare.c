@@ -120,6 +120,23 @@ Test(compare, both_times_must_agree)
     cr_expect_eq(cell.finding, FINDING_INCONCLUSIVE);
     cr_expect(strstr(cell.note, "equivalent when measured again") != NULL, "%s", cell.note);
     cr_expect_eq(compare_tally(&c).exit_code, COMPARE_UNCLEAR);
+    cell = cell_of("gau", 1.02, 30); /* may be slower */
+    compare_judge(&c);
+    cr_expect(cell.finding == FINDING_INCONCLUSIVE && compare_wants_again(&cell));
+    cell.again = pairs_of(1.0, 60, 1);
+    compare_confirm(&cell);
+    cr_expect_eq(cell.finding, FINDING_EQUIVALENT);
+    cr_expect_eq(compare_tally(&c).exit_code, COMPARE_PASS);
+    cell = cell_of("gau", 1.02, 30);
+    compare_judge(&c);
+    cell.again = pairs_of(1.05, 60, 1);
+    compare_confirm(&cell);
+    cr_expect_eq(cell.finding, FINDING_INCONCLUSIVE);
+    cr_expect_eq(compare_tally(&c).exit_code, COMPARE_UNCLEAR);
+    cell = cell_of("gau", 0.98, 30); /* faster or equal, surely not slower */
+    compare_judge(&c);
+    cr_expect(cell.finding == FINDING_INCONCLUSIVE && !compare_wants_again(&cell));
+    cr_expect_eq(compare_tally(&c).exit_code, COMPARE_PASS);
     cell = cell_of("gau", 1.05, 60);
     compare_judge(&c);
     cell.again = pairs_of(0.95, 60, 1);
