@@ -30,6 +30,7 @@ enum {
     CAUSAL,
     BIDIRECTIONAL,
     SET,
+    MATCH,
     TIME_LIMIT,
     MEM_LIMIT,
     BUDGET,
@@ -81,6 +82,8 @@ static const struct argp_option options[] = {
     {"causal", FIRST + CAUSAL, NULL, 0, "hide the future (default)", 2},
     {"bidirectional", FIRST + BIDIRECTIONAL, NULL, 0, "see both sides", 2},
     {"set", FIRST + SET, "K=V", 0, "option of a variant; may be repeated", 2},
+    {"match-params", FIRST + MATCH, "NAME", 0,
+     "channel width, or else width, so that layers have the parameters of NAME's within 1 %", 2},
     {"seed", FIRST + SEED, "N", 0, "of weights and inputs", 2},
     {NULL, 0, NULL, 0, "How:", 3},
     {"backend", FIRST + BACKEND, "NAME", 0,
@@ -299,6 +302,12 @@ static Status sweep_of(const Args *a, Sweep *s)
     TRY(size_it(a, s));
     TRY(limit_it(a, s));
     TRY(name_out(a, s));
+    if (a->given[MATCH] != NULL) {
+        VariantNames variants = variant_names();
+        int match = 0;
+        TRY(parse_name(a->given[MATCH], "variant", variants.name, &match));
+        snprintf(s->match, sizeof s->match, "%s", variants.name[match]);
+    }
     TRY(sweep_check(s));
     return find_text(a, s);
 }

@@ -100,3 +100,48 @@ Status solve_size(ModelSpec *s, const char *set, int64_t params)
     *s = best;
     return ST_OK;
 }
+
+/* ---- the same number as another recipe ---- */
+
+/* The channel width, a multiple of 16, with which the count at this width is nearest. */
+static Status nearest_ffn(ModelSpec *s, const char *set, int64_t params, double *off)
+{
+    s->ctx.ffn = 0;
+    TRY(mix_options(s->variant, set, &s->ctx));
+    int m = ffn_multiple(s), usual = s->ctx.ffn;
+    m = m % 16 == 0 ? m : 2 * m;
+    ModelSpec one = *s, two = *s;
+    one.ctx.ffn = m;
+    two.ctx.ffn = 2 * m;
+    int64_t step = solve_count(&two) - solve_count(&one);
+    int64_t n = step > 0 ? (params - solve_count(&one) + step / 2) / step : usual / m - 1;
+    s->ctx.ffn = m * (int)(1 + max64(0, min64(n, (1 << 20) / m - 1)));
+    *off = fabs((double)solve_count(s) / (double)params - 1);
+    return ST_OK;
+}
+
+Status solve_match(ModelSpec *s, const char *set, int64_t params)
+{
+    const int start = s->ctx.width;
+    ModelSpec best = *s;
+    double least = HUGE_VAL;
+    for (int i = 0; i < 2 * (start / 32) + 1 && least > 0.01; i++) { /* 0, +16, -16, +32 ... */
+        ModelSpec try = *s;
+        double off;
+        try.ctx.width = (start + 8) / 16 * 16 + (i % 2 == 1 ? 1 : -1) * 16 * ((i + 1) / 2);
+        if (try.ctx.width % try.ctx.heads != 0 || try.ctx.width / try.ctx.heads % 2 != 0)
+            continue;
+        TRY(nearest_ffn(&try, set, params, &off));
+        if (mix_accepts(s->variant, &try.ctx) == ST_OK && off < least) {
+            least = off;
+            best = try;
+        }
+    }
+    if (least > 0.01)
+        return FAIL(ST_USAGE,
+                    "no sizes of %s near width %d have %lld parameters within 1 %%: the nearest "
+                    "is %.1f %% off",
+                    s->variant->name, start, (long long)params, 100 * least);
+    *s = best;
+    return ST_OK;
+}

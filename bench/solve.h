@@ -20,4 +20,9 @@ int solve_heads(int width);
  * recipe's own channel width). Fails: ST_USAGE when no size fits. */
 Status solve_size(ModelSpec *s, const char *set, int64_t params);
 
+/* The same for a fixed depth and number of heads, s->layers and s->ctx.heads: fills ctx.width, near
+ * the width it has (that one where it can be), and ctx.ffn, both multiples of 16, so that the count
+ * is within 1 % of `params`. Fails: ST_USAGE with the nearest there is. */
+Status solve_match(ModelSpec *s, const char *set, int64_t params);
+
 #endif

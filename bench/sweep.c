@@ -2,6 +2,7 @@
 #include "bench/sweep.h"
 
 #include "bench/kernel.h"
+#include "bench/solve.h"
 #include "variants/template/mixer.h"
 
 #include <stdio.h>
@@ -87,6 +88,8 @@ Status sweep_check(const Sweep *s)
 {
     if (s->width % s->heads != 0)
         return FAIL(ST_USAGE, "--heads %d does not divide --width %d", s->heads, s->width);
+    if (s->match[0] != '\0' && strstr(s->set, "ffn=") != NULL)
+        return FAIL(ST_USAGE, "--match-params chooses ffn; --set %s does, too", s->set);
     if (all_variants(s) == 0)
         return FAIL(ST_USAGE, "no variant is chosen");
     return check_set(s);
@@ -148,6 +151,35 @@ static Case base_case(const Sweep *s, const Variant *v)
     return c;
 }
 
+static ModelSpec layer_of(const Variant *v, int width, int heads)
+{
+    return (ModelSpec){
+        .variant = v,
+        .layers = 1,
+        .ctx = {.batch = 1, .q_len = 1, .cap = 1, .n_norm = 1, .width = width, .heads = heads}};
+}
+
+/* Gives a case widths with which its layers have as many parameters as those of s->match. */
+static Status match_params(const Sweep *s, const Variant *v, Case *c)
+{
+    const Variant *other = variant_find(s->match);
+    char own[sizeof s->set];
+    if (s->match[0] == '\0' || other == v)
+        return ST_OK;
+    ModelSpec want = layer_of(other, s->width, s->heads), got = layer_of(v, s->width, s->heads);
+    own_set(other, s->set, own, sizeof own);
+    TRY(mix_options(other, own, &want.ctx));
+    got.ctx.causal = s->causal;
+    TRY(solve_match(&got, c->set, solve_count(&want)));
+    c->width = got.ctx.width;
+    size_t at = strlen(c->set);
+    int more =
+        snprintf(c->set + at, sizeof c->set - at, "%sffn=%d", at > 0 ? " " : "", got.ctx.ffn);
+    if (at + (size_t)more >= sizeof c->set)
+        return FAIL(ST_USAGE, "--set: no room for ffn=%d of %s", got.ctx.ffn, v->name);
+    return ST_OK;
+}
+
 /* Fields that do not matter for a case are fixed, so that equal cases have equal keys. */
 static Case settled(const Sweep *s, const Group *g, Case c)
 {
@@ -167,6 +199,7 @@ static Case settled(const Sweep *s, const Group *g, Case c)
 static Status add_variant(Cases *l, const Sweep *s, const Group *g, const Variant *v)
 {
     Case c = base_case(s, v);
+    TRY(match_params(s, v, &c));
     bool naive = (variant_caps(v) & CAP_NAIVE) != 0 || g->asked;
     for (int level = 0; level < LEVEL_KERNEL; level++)
         for (int pass = 0; pass < PASSES; pass++)

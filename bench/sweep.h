@@ -42,6 +42,7 @@ typedef struct Sweep {
     bool causal, hot, fresh, dry_run;
     uint64_t seed;
     char set[160];
+    char match[32]; /* a variant: the others get its number of parameters by other widths; "" */
     double time_limit, budget; /* seconds a case; for all of them, 0: as long as it takes */
     char out[512], data[512];
     bool no_text; /* trainings were wanted, but the default text is not there */

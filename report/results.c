@@ -152,6 +152,7 @@ static Status write_all(FILE *f, const Rows *rows, const PlotNotes *notes, const
     write_selection(f, rows);
     TRY(table_headline(f, rows));
     write_plots(f, notes, way);
+    TRY(table_costs(f, rows));
     TRY(table_quality(f, rows));
     table_roof(f, rows);
     TRY(table_kernels(f, rows));

@@ -12,6 +12,7 @@ void put_text(FILE *f, const char *s);
 
 /* Each writes a section with its heading, or nothing where the journal has no such rows. */
 Status table_headline(FILE *f, const Rows *rows); /* speed, memory, crossings, decode */
+Status table_costs(FILE *f, const Rows *rows);    /* parameters, flops a token */
 Status table_quality(FILE *f, const Rows *rows);
 void table_roof(FILE *f, const Rows *rows);
 Status table_kernels(FILE *f, const Rows *rows);

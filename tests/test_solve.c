@@ -62,6 +62,40 @@ Test(solve, every_recipe_meets_the_count)
             check_size(variant_table[v], NULL, params[i]);
 }
 
+/* Layers with the parameters of vanilla's, for every recipe at the usual widths. */
+Test(solve, recipes_can_be_matched)
+{
+    static const int width[] = {128, 256, 512, 768}, heads[] = {4, 4, 8, 12};
+    for (int i = 0; i < COUNT(width); i++)
+        for (int v = 0; variant_table[v] != NULL; v++) {
+            ModelSpec want = unsized(variant_find("vanilla")), s = unsized(variant_table[v]);
+            want.vocab = s.vocab = 0;
+            want.layers = s.layers = 1;
+            want.ctx.width = s.ctx.width = width[i];
+            want.ctx.heads = s.ctx.heads = heads[i];
+            must(mix_options(want.variant, NULL, &want.ctx));
+            must(solve_match(&s, NULL, solve_count(&want)));
+            double off = (double)solve_count(&s) / (double)solve_count(&want) - 1;
+            printf("%-16s width %4d, ffn %4d: %+.2f %% off vanilla at %d\n", variant_table[v]->name,
+                   s.ctx.width, s.ctx.ffn, 100 * off, width[i]);
+            cr_expect(fabs(off) <= 0.01, "%s: %g", variant_table[v]->name, off);
+            cr_expect(s.ctx.width % 16 == 0 && s.ctx.ffn % 16 == 0);
+            cr_expect(abs(s.ctx.width - width[i]) <= width[i] / 4, "far from the width");
+            cr_expect_eq(built_count(&s), solve_count(&s));
+        }
+}
+
+Test(solve, what_cannot_be_matched_is_refused)
+{
+    ModelSpec s = unsized(variant_find("gau"));
+    s.vocab = 0;
+    s.layers = 1;
+    s.ctx.width = 32;
+    s.ctx.heads = 2;
+    cr_expect_eq(solve_match(&s, NULL, 300), ST_USAGE);
+    cr_expect_not_null(strstr(status_reason(), "near width 32 have 300"), "%s", status_reason());
+}
+
 Test(solve, options_change_the_size)
 {
     ModelSpec a = unsized(variant_find("gau")), b = a;

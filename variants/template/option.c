@@ -151,6 +151,7 @@ const Option recipe_options[] = {
     {"channel_norm", 0, NORM_PRE, NORM_BRANCH, true, "the same of the feed-forward layer"},
     {"biases", 1, 0, 1, true, "dense layers that can have biases have them"},
     {"residual", 1, 0, 1, true, "0: branches replace their input, they are not added to it"},
+    {"ffn", 0, 0, 1 << 20, true, "channel width F (E of the GAU family); 0: the paper's"},
     {"reversible", 0, 0, 1, true, "1: two streams, computed back instead of kept for gradients"},
     {0},
 };
@@ -164,6 +165,7 @@ static void recipe_defaults(const Variant *v, double recipe[])
     recipe[RECIPE_CHANNEL_NORM] = v->channel_norm;
     recipe[RECIPE_BIASES] = !v->no_biases;
     recipe[RECIPE_RESIDUAL] = 1;
+    recipe[RECIPE_FFN] = 0;
     recipe[RECIPE_REVERSIBLE] = v->topology == REVERSIBLE;
 }
 
@@ -178,5 +180,8 @@ Status mix_options(const Variant *v, const char *set, MixCtx *c)
     if (c->ffn == 0)
         c->ffn = v->channel != NULL ? v->channel->default_ffn(c->width) : v->default_ffn(c->width);
     TRY(parse_tables(t, n, v->mixer_set));
-    return parse_tables(t, n, set);
+    TRY(parse_tables(t, n, set));
+    if (c->recipe[RECIPE_FFN] > 0)
+        c->ffn = (int)c->recipe[RECIPE_FFN];
+    return ST_OK;
 }
