@@ -27,7 +27,9 @@ SETUP    = sh bench/setup.sh
 PYTHON   = /usr/bin/python3
 RESULTS  = results/$(PROFILE).jsonl
 BENCH    = bench --profile $(PROFILE) --out $(RESULTS)
-REPORT   = report $(RESULTS) --out RESULTS.md --plots report/plots
+TRUST    = results/selftest.json
+REPORT   = report $(RESULTS) --out RESULTS.md --plots report/plots \
+           $(if $(wildcard $(TRUST)),--selftest $(TRUST))
 TEXT     = build/data/kjv.txt
 BASELINE = tests/baseline.json
 BASE     =
@@ -90,7 +92,7 @@ FUZZED  = tests/fuzz/input.c kernels/base.c bench/parse.c variants/template/mixe
                      report/validate.c datasets/*.c)
 
 # ---- targets -----------------------------------------------------------------------------------
-.PHONY: all help setup text bench report regress baseline binaries test mutations check check-all fuzz golden
+.PHONY: all help setup text bench report regress baseline selftest binaries test mutations check check-all fuzz golden
 .PHONY: format clean new-variant FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -112,6 +114,9 @@ regress: $(BUILD)/longmix       ## slower, larger or wrong? facts against a file
 
 baseline: $(BUILD)/longmix      ## write that file again: work, memory and results of all variants
 	$(BUILD)/longmix baseline write $(BASELINE)
+
+selftest: $(BUILD)/longmix      ## how often comparisons are right here, for the report: 25 minutes
+	$(BUILD)/longmix selftest stats --out $(TRUST)
 
 test: binaries                  ## all tests, or those of TESTS="name ..."
 	@LONGMIX=$(BUILD)/longmix sh tests/run.sh $(LIMIT) "$(WRAP)" $(TESTS:%=$(BUILD)/tests/test_%)

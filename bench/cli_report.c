@@ -10,10 +10,10 @@
 
 typedef struct Args {
     const char *name; /* of the command */
-    const char *journal, *out, *plots;
+    const char *journal, *out, *plots, *selftest;
 } Args;
 
-enum { OUT = 256, PLOTS };
+enum { OUT = 256, PLOTS, SELFTEST };
 
 static error_t parse(int key, char *value, struct argp_state *state)
 {
@@ -22,6 +22,8 @@ static error_t parse(int key, char *value, struct argp_state *state)
         a->out = value;
     else if (key == PLOTS)
         a->plots = value;
+    else if (key == SELFTEST)
+        a->selftest = value;
     else if (key == ARGP_KEY_ARG && a->journal == NULL)
         a->journal = value;
     else if (key == ARGP_KEY_ARG)
@@ -43,6 +45,8 @@ int report_main(int argc, char **argv)
     static const struct argp_option options[] = {
         {"out", OUT, "FILE", 0, "the report; default RESULTS.md", 0},
         {"plots", PLOTS, "FOLDER", 0, "of the plots; default results/plots", 0},
+        {"selftest", SELFTEST, "FILE", 0,
+         "what `longmix selftest stats --out FILE` found, as a section", 0},
         {0},
     };
     static const char doc[] =
@@ -54,7 +58,7 @@ int report_main(int argc, char **argv)
     if (st == ST_OK)
         st = need_journal(&a);
     if (st == ST_OK)
-        st = report_make(a.journal, a.out, a.plots);
+        st = report_make(a.journal, a.out, a.plots, a.selftest);
     return cli_exit(a.name, st);
 }
 

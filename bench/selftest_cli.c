@@ -1,5 +1,6 @@
 /* selftest_cli.c - `longmix selftest stats`: does the comparison of builds keep its word here? */
 #include "bench/cli.h"
+#include "bench/clock.h"
 #include "bench/hog.h"
 #include "bench/limits.h"
 #include "bench/machine.h"
@@ -10,7 +11,6 @@
 #include "kernels/rng.h"
 #include "report/selftest.h"
 
-#include "bench/clock.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -139,11 +139,16 @@ static Status compare_once(const Args *a, SelftestCell *c, uint64_t seed)
 static Status compare_all(const Args *a, Selftest *s, bool hog, Progress *show)
 {
     int most = a->comparisons > a->planted ? a->comparisons : a->planted;
+    double begin = clock_now();
     for (int i = 0; i < most; i++)
         for (int k = 0; k < s->n; k++) {
             SelftestCell *c = &s->cell[k];
             int all = wanted(a, c);
-            ProgressState state = {i, most, -1, hog ? "with a hog" : "no hog", 0, 0, 0};
+            double passed = clock_now() - begin;
+            ProgressState state = {.done = i,
+                                   .total = most,
+                                   .eta = i > 0 ? passed / i * (most - i) : -1,
+                                   .what = hog ? "with a hog" : "no hog"};
             if (c->hog != hog || (int64_t)(i + 1) * all / most == (int64_t)i * all / most)
                 continue;
             TRY(compare_once(a, c, rng_bits(a->seed, (uint32_t)k, (uint64_t)i)));
@@ -199,6 +204,8 @@ static Status selftest(const Args *a, int argc, char **argv, bool *missed)
                     a->what != NULL ? a->what : "");
     describe(a, argc, argv, &s);
     limits_unpin();
+    if (a->out != NULL)
+        TRY(selftest_write(&s, a->out)); /* rather now than after half an hour */
     plan(a, &s);
     TRY(run(a, &s));
     selftest_table(stdout, &s);

@@ -4,6 +4,7 @@
 #include "report/files.h"
 #include "report/format.h"
 #include "report/plots.h"
+#include "report/selftest.h"
 #include "report/tables.h"
 
 #include <errno.h>
@@ -146,8 +147,12 @@ static void write_plots(FILE *f, const PlotNotes *notes, const char *way)
         fprintf(f, ".\n\n");
 }
 
-static Status write_all(FILE *f, const Rows *rows, const PlotNotes *notes, const char *way)
+static Status write_all(FILE *f, const Rows *rows, const PlotNotes *notes, const char *way,
+                        const char *selftest)
 {
+    Selftest trust;
+    if (selftest != NULL)
+        TRY(selftest_read(selftest, &trust));
     write_run(f, rows);
     write_selection(f, rows);
     TRY(table_headline(f, rows));
@@ -158,24 +163,27 @@ static Status write_all(FILE *f, const Rows *rows, const PlotNotes *notes, const
     TRY(table_kernels(f, rows));
     TRY(table_checks(f, rows));
     TRY(table_failures(f, rows));
+    if (selftest != NULL)
+        selftest_section(f, &trust);
     TRY(table_points(f, rows));
     fputs(glossary, f);
     return ST_OK;
 }
 
 static Status write_file(const char *path, const Rows *rows, const PlotNotes *notes,
-                         const char *way)
+                         const char *way, const char *selftest)
 {
     FILE *f = fopen(path, "we");
     if (f == NULL)
         return FAIL(ST_IO, "%s: %s", path, strerror(errno));
-    Status st = write_all(f, rows, notes, way);
+    Status st = write_all(f, rows, notes, way, selftest);
     bool written = ferror(f) == 0;
     written = fclose(f) == 0 && written;
     return st == ST_OK && !written ? FAIL(ST_IO, "%s: cannot be written", path) : st;
 }
 
-static Status make(const Rows *rows, const char *out_md, const char *plots_folder)
+static Status make(const Rows *rows, const char *out_md, const char *plots_folder,
+                   const char *selftest)
 {
     char folder[PATH_MAX], way[PATH_MAX];
     PlotNotes notes;
@@ -183,14 +191,15 @@ static Status make(const Rows *rows, const char *out_md, const char *plots_folde
     TRY(folder_make(folder));
     TRY(plots_make(rows, plots_folder, &notes));
     TRY(path_between(folder, plots_folder, way, sizeof way));
-    return write_file(out_md, rows, &notes, way);
+    return write_file(out_md, rows, &notes, way, selftest);
 }
 
-Status report_make(const char *journal, const char *out_md, const char *plots_folder)
+Status report_make(const char *journal, const char *out_md, const char *plots_folder,
+                   const char *selftest)
 {
     Rows rows;
     TRY(rows_load(journal, &rows));
-    Status st = make(&rows, out_md, plots_folder);
+    Status st = make(&rows, out_md, plots_folder, selftest);
     rows_free(&rows);
     return st;
 }

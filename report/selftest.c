@@ -1,11 +1,11 @@
 /* selftest.c - see selftest.h. */
 #include "report/selftest.h"
 
-#include "report/format.h"
+#include "report/files.h"
 
 #include <errno.h>
 #include <jansson.h>
-#include <math.h>
+#include <limits.h>
 #include <string.h>
 
 /* ---- the file ---- */
@@ -31,6 +31,9 @@ static json_t *selftest_json(const Selftest *s)
 
 Status selftest_write(const Selftest *s, const char *path)
 {
+    char folder[PATH_MAX];
+    folder_of(path, folder, sizeof folder);
+    TRY(folder_make(folder));
     json_t *object = selftest_json(s);
     if (object == NULL)
         return FAIL(ST_OOM, "no memory for the results of the self-test");

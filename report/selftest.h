@@ -21,7 +21,7 @@ typedef struct Selftest {
     SelftestCell cell[SELFTEST_MAX];
 } Selftest;
 
-/* Replaces the file. Fails: ST_IO, ST_OOM. */
+/* Replaces the file, and makes its folder. Fails: ST_IO, ST_OOM. */
 Status selftest_write(const Selftest *s, const char *path);
 /* Fails: ST_IO; ST_USAGE for a file that is none. */
 Status selftest_read(const char *path, Selftest *out);

@@ -1,5 +1,6 @@
 /* test_compare.c - what many comparisons mean together, what is told of them, and facts on file. */
 #include "report/baseline.h"
+#include "report/selftest.h"
 
 #include "report/journal.h"
 #include "tests/fixtures/place.h"
@@ -402,4 +403,47 @@ Test(compare, journals_decide_by_facts_and_by_pairs_of_one_run_alone)
     cr_expect_eq(c.cell[0].first.n, 30); /* the first look is enough */
     compare_free(&c);
     leave(&p);
+}
+
+/* ---- the self-test's file ---- */
+Test(selftest, comes_back_and_is_judged_by_its_bars)
+{
+    char path[] = "/tmp/selftest-XXXXXX";
+    int fd = mkstemp(path);
+    cr_assert_geq(fd, 0);
+    close(fd);
+    Selftest s = {.date = "2026-01-01", .host = "a host", .n = 4}, back;
+    s.cell[0] =
+        (SelftestCell){.n = 400, .count = {[FINDING_SLOWER] = 4, [FINDING_EQUIVALENT] = 396}};
+    s.cell[1] = (SelftestCell){
+        .n = 400,
+        .hog = true,
+        .count = {[FINDING_SLOWER] = 3, [FINDING_FASTER] = 2, [FINDING_EQUIVALENT] = 395}};
+    s.cell[2] = (SelftestCell){
+        .n = 20, .effect = 0.05, .count = {[FINDING_SLOWER] = 18, [FINDING_INCONCLUSIVE] = 2}};
+    s.cell[3] = (SelftestCell){.n = 20,
+                               .effect = 0.10,
+                               .hog = true,
+                               .count = {[FINDING_SLOWER] = 18, [FINDING_ENVIRONMENT] = 2}};
+    cr_assert_eq(selftest_write(&s, path), ST_OK);
+    cr_assert_eq(selftest_read(path, &back), ST_OK, "%s", status_reason());
+    cr_expect_eq(back.n, s.n);
+    for (int i = 0; i < s.n; i++)
+        cr_expect_arr_eq(back.cell[i].count, s.cell[i].count, sizeof s.cell[i].count);
+    cr_expect_eq(selftest_bar(&back.cell[0]), BAR_MET);
+    cr_expect_eq(selftest_bar(&back.cell[1]), BAR_MISSED);
+    cr_expect_eq(selftest_bar(&back.cell[2]), BAR_MET);
+    cr_expect_eq(selftest_bar(&back.cell[3]), BAR_MISSED);
+    s.cell[0].n = 399;
+    cr_expect_eq(selftest_bar(&s.cell[0]), BAR_NOT_TOLD);
+    cr_assert_eq(selftest_write(&s, path), ST_OK); /* its counts are 400 */
+    cr_expect_eq(selftest_read(path, &back), ST_USAGE);
+    char *text = NULL;
+    size_t size = 0;
+    FILE *f = open_memstream(&text, &size);
+    selftest_section(f, &s);
+    fclose(f);
+    cr_expect(strstr(text, "| 5 % |") != NULL && strstr(text, "**missed**") != NULL, "%s", text);
+    free(text);
+    remove(path);
 }

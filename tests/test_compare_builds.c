@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define CELLS "--variants gau --n 64 --width 32 --heads 2 --set s=8 --level mix --pass fwd "
@@ -228,5 +229,62 @@ Test(compare_builds, the_selftest_counts_every_comparison)
     json_decref(json);
     cr_expect_eq(run("selftest stats --hog sometimes", "", "").code, 2);
     cr_expect_eq(run("selftest nonsense", "", "").code, 2);
+    place_leave(&p);
+}
+
+/* ---- revisions and the script ---- */
+static int shell(const char *script, const char *a, const char *b)
+{
+    char command[2048];
+    setenv("A", a, 1);
+    setenv("B", b, 1);
+    snprintf(command, sizeof command, "( %s ) >/dev/null 2>&1", script);
+    int how = system(command);
+    return WIFEXITED(how) ? WEXITSTATUS(how) : 128;
+}
+
+/* A project whose program is made by copying a script. */
+Test(compare_builds, revisions_are_built)
+{
+    static const char make_project[] =
+        "set -e; cd \"$A\"; git init -q; git config user.email a@b; git config user.name a;"
+        "printf 'build/longmix: run\\n\\tmkdir -p build; cp run $@\\n' > Makefile;"
+        "printf '#!/bin/sh\\nexec %s \"$@\"\\n' \"$B\" > run; chmod 755 run; git add .;"
+        "git commit -qm one; echo '# two' >> run; git commit -qam two";
+    if (shell("git --version", "", "") != 0)
+        cr_skip_test("no git");
+    Place p = place_new();
+    char *whole = realpath(longmix(), NULL);
+    cr_assert_eq(shell(make_project, p.folder, whole), 0);
+    cr_expect_eq(
+        shell("cd \"$A\"; \"$B\" compare HEAD~1 . --no-times --no-check " CELLS, p.folder, whole),
+        0);
+    cr_expect_eq(shell("cd \"$A\"; test -x build/compare/*/build/longmix && test -x build/longmix",
+                       p.folder, whole),
+                 0);
+    cr_expect_eq(shell("cd \"$A\"; echo 'build/longmix: ; false' > Makefile; git commit -qam three;"
+                       "\"$B\" compare HEAD HEAD~1 --no-times " CELLS,
+                       p.folder, whole),
+                 2);
+    free(whole);
+    place_leave(&p);
+}
+
+Test(compare_builds, the_script_passes_on_the_worst_of_both)
+{
+    static const struct {
+        int facts, times, code;
+    } known[] = {{0, 0, 0}, {1, 0, 1}, {0, 1, 1}, {0, 3, 3}, {1, 3, 1}, {2, 1, 2}, {0, 2, 2}};
+    Place p = place_new();
+    char path[96], text[256];
+    path_in(&p, "fake", path, sizeof path);
+    for (int i = 0; i < COUNT(known); i++) {
+        snprintf(text, sizeof text,
+                 "#!/bin/sh\ncase $1 in baseline) exit %d;; compare) exit %d;; esac\nexit 9\n",
+                 known[i].facts, known[i].times);
+        write_script(path, text);
+        cr_expect_eq(shell("sh bench/regress.sh \"$A\" x HEAD --no-times", path, ""), known[i].code,
+                     "%d and %d", known[i].facts, known[i].times);
+    }
     place_leave(&p);
 }

@@ -91,9 +91,9 @@ Test(rows, a_journal_without_a_run_is_refused)
     cr_assert_eq(journal_open(&j, p.journal, false), ST_OK);
     journal_append(j, &r);
     journal_close(j);
-    cr_expect_eq(report_make(p.journal, p.md, p.plots), ST_USAGE);
+    cr_expect_eq(report_make(p.journal, p.md, p.plots, NULL), ST_USAGE);
     cr_expect(strstr(status_reason(), "no row of kind 'run'") != NULL);
-    cr_expect_eq(report_make("/no/such/journal", p.md, p.plots), ST_IO);
+    cr_expect_eq(report_make("/no/such/journal", p.md, p.plots, NULL), ST_IO);
     leave(&p);
 }
 
@@ -159,7 +159,7 @@ Test(results, page_has_what_it_must, .timeout = 60)
     bool good = false;
     cr_expect_eq(report_validate(p.journal, stderr, &good), ST_OK);
     cr_expect(good);
-    cr_assert_eq(report_make(p.journal, p.md, p.plots), ST_OK, "%s", status_reason());
+    cr_assert_eq(report_make(p.journal, p.md, p.plots, NULL), ST_OK, "%s", status_reason());
     char *text = text_of(p.md);
     expect_words(text, words, COUNT(words));
     if (has_gnuplot())
@@ -186,7 +186,7 @@ Test(results, every_status_is_told, .timeout = 60)
             set_failure(&rows[s], s, "because of *this* and <that> | those");
     }
     small_journal(&p, rows, ROW_STATUSES);
-    cr_assert_eq(report_make(p.journal, p.md, p.plots), ST_OK, "%s", status_reason());
+    cr_assert_eq(report_make(p.journal, p.md, p.plots, NULL), ST_OK, "%s", status_reason());
     char *text = text_of(p.md), line[128];
     for (RowStatus s = ROW_OOM; s < ROW_STATUSES; s++) {
         snprintf(line, sizeof line,
@@ -212,12 +212,12 @@ Test(results, same_rows_give_the_same_bytes, .timeout = 60)
     Place p = place();
     char first[96], plots[96];
     sweep_write(p.journal, "run-1", "0011", VARIANTS, 1 << 17);
-    cr_assert_eq(report_make(p.journal, p.md, p.plots), ST_OK, "%s", status_reason());
+    cr_assert_eq(report_make(p.journal, p.md, p.plots, NULL), ST_OK, "%s", status_reason());
     snprintf(first, sizeof first, "%s/first.md", p.folder);
     rename(p.md, first);
     snprintf(plots, sizeof plots, "%s/first", p.folder);
     rename(p.plots, plots);
-    cr_assert_eq(report_make(p.journal, p.md, p.plots), ST_OK, "%s", status_reason());
+    cr_assert_eq(report_make(p.journal, p.md, p.plots, NULL), ST_OK, "%s", status_reason());
     expect_same_file(&p, first, "RESULTS.md");
     char command[256];
     snprintf(command, sizeof command, "diff -r %s %s", plots, p.plots);
@@ -233,7 +233,7 @@ Test(results, without_gnuplot_there_are_tables)
     sweep_write(p.journal, "run-1", "0011", 2, 4096);
     char *path = strdup(getenv("PATH"));
     setenv("PATH", "/nowhere", 1);
-    cr_assert_eq(report_make(p.journal, p.md, p.plots), ST_OK, "%s", status_reason());
+    cr_assert_eq(report_make(p.journal, p.md, p.plots, NULL), ST_OK, "%s", status_reason());
     setenv("PATH", path, 1);
     char *text = text_of(p.md);
     cr_expect(strstr(text, "There are no plots: gnuplot is not installed; `apt-get install "
@@ -286,7 +286,7 @@ Test(plots, many_lines_become_small_multiples)
     Place p = place();
     char script[128];
     sweep_write(p.journal, "run-1", "0011", COUNT(behaviours), 1 << 16);
-    cr_assert_eq(report_make(p.journal, p.md, p.plots), ST_OK, "%s", status_reason());
+    cr_assert_eq(report_make(p.journal, p.md, p.plots, NULL), ST_OK, "%s", status_reason());
     snprintf(script, sizeof script, "%s/time-per-token.gp", p.plots);
     char *text = text_of(script);
     cr_expect_eq(count(text, "set multiplot layout 2,3"), 1);
@@ -316,7 +316,7 @@ Test(plots, a_hostile_journal_runs_nothing, .timeout = 60)
         snprintf(pair[1].c.set, sizeof pair[1].c.set, "%s", names[i]);
     }
     small_journal(&p, rows, COUNT(rows));
-    cr_expect_eq(report_make(p.journal, p.md, p.plots), ST_OK, "%s", status_reason());
+    cr_expect_eq(report_make(p.journal, p.md, p.plots, NULL), ST_OK, "%s", status_reason());
     char pwned[96];
     snprintf(pwned, sizeof pwned, "%s/pwned", p.plots);
     cr_expect_neq(access(pwned, F_OK), 0);
