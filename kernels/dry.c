@@ -44,6 +44,11 @@ static Status lsh_decode(Dev *d, const LshDecode *a)
     (void)d, (void)a;
     return ST_OK;
 }
+static Status sru(Dev *d, const Sru *a)
+{
+    (void)d, (void)a;
+    return ST_OK;
+}
 static Status norm(Dev *d, const Norm *a)
 {
     (void)d, (void)a;
@@ -141,6 +146,8 @@ static const Kernels kernels_dry = {
     .lsh_fwd = lsh,
     .lsh_bwd = lsh,
     .lsh_decode = lsh_decode,
+    .sru_fwd = sru,
+    .sru_bwd = sru,
     .norm_fwd = norm,
     .norm_bwd = norm,
     .gate_fwd = gate,

@@ -167,6 +167,21 @@ static inline int rel_bucket(bool causal, int64_t distance)
     return (int)min64(far, exact) + i + (!causal && distance > 0 ? REL_BUCKETS / 2 : 0);
 }
 
+/* Simple recurrent unit (Lei 2018), every column by itself along the positions:
+ *   r = sigmoid(g_r), f = sigmoid(g_f), c_t = f c_{t-1} + (1 - f) g_y,
+ *   h_t = r c_t + (1 - r) sqrt(3) x
+ * g (B,T,3 width) = [g_r g_f g_y], x and h (B,T,width). c (B,T,width): written by fwd when not
+ * NULL, read by bwd. state (B,width): c before the first position, updated in place; NULL: zeros.
+ * bwd: no state. */
+typedef struct Sru {
+    int64_t batch, len;
+    int width;
+    const void *g, *x;
+    void *h, *c, *state;
+    const void *dh;
+    void *dg, *dx;
+} Sru;
+
 /* y = (x - mean) * rstd * gain + bias over the last dimension.
  *   layer: mean and variance of the row; rms: mean = 0, mean square; scale: as rms, gain is one
  *   number for all columns (ScaleNorm). rstd = 1 / sqrt(var + eps). gain, bias may be NULL.
@@ -287,6 +302,8 @@ struct Kernels {
     Status (*lsh_fwd)(Dev *d, const Lsh *a);
     Status (*lsh_bwd)(Dev *d, const Lsh *a);
     Status (*lsh_decode)(Dev *d, const LshDecode *a);
+    Status (*sru_fwd)(Dev *d, const Sru *a);
+    Status (*sru_bwd)(Dev *d, const Sru *a);
     Status (*norm_fwd)(Dev *d, const Norm *a);
     Status (*norm_bwd)(Dev *d, const Norm *a);
     Status (*gate_fwd)(Dev *d, const Gate *a);

@@ -75,6 +75,10 @@ typedef struct ChunksOpt {
 Tensor *op_chunks(Tape *t, Tensor *const qk[4], Tensor *v, Tensor *lens, Tensor *const state[4],
                   ChunksOpt o);
 
+/* Simple recurrent unit; see Sru in kernels.h. x (B,T,W), g (B,T,3W) -> (B,T,W). state (B,1,W),
+ * updated in place, or NULL. */
+Tensor *op_sru(Tape *t, Tensor *x, Tensor *g, Tensor *state);
+
 /* LSH attention; see LshHash, Lsh and LshDecode in kernels.h. */
 typedef struct LshHashOpt {
     int heads, rounds, n1, n2;

@@ -39,6 +39,17 @@ Test(ops_grad, add)
     grads_check(&(Problem){"add", add, NULL, 2, {{2, {5, 7}}, {2, {5, 7}}}, {2, {5, 7}}});
 }
 
+static Tensor *blend(Tape *t, Tensor *const x[], const void *arg)
+{
+    (void)arg;
+    return op_blend(t, 0.5, op_copy(t, x[0]), -3, x[1]);
+}
+
+Test(ops_grad, blend_and_copy)
+{
+    grads_check(&(Problem){"blend", blend, NULL, 2, {{2, {5, 7}}, {2, {5, 7}}}, {2, {5, 7}}});
+}
+
 static Tensor *affine(Tape *t, Tensor *const x[], const void *arg)
 {
     const char *which = arg; /* 'g': x[1] is the gain; 'b': the bias */

@@ -31,6 +31,8 @@ Status CPU(lsh_hash)(Dev *d, const LshHash *a);
 Status CPU(lsh_fwd)(Dev *d, const Lsh *a);
 Status CPU(lsh_bwd)(Dev *d, const Lsh *a);
 Status CPU(lsh_decode)(Dev *d, const LshDecode *a);
+Status CPU(sru_fwd)(Dev *d, const Sru *a);
+Status CPU(sru_bwd)(Dev *d, const Sru *a);
 Status CPU(norm_fwd)(Dev *d, const Norm *a);
 Status CPU(norm_bwd)(Dev *d, const Norm *a);
 Status CPU(gate_fwd)(Dev *d, const Gate *a);

@@ -59,6 +59,8 @@ Status ref_lsh_hash(Dev *d, const LshHash *a);
 Status ref_lsh_fwd(Dev *d, const Lsh *a);
 Status ref_lsh_bwd(Dev *d, const Lsh *a);
 Status ref_lsh_decode(Dev *d, const LshDecode *a);
+Status ref_sru_fwd(Dev *d, const Sru *a);
+Status ref_sru_bwd(Dev *d, const Sru *a);
 Status ref_norm_fwd(Dev *d, const Norm *a);
 Status ref_norm_bwd(Dev *d, const Norm *a);
 Status ref_gate_fwd(Dev *d, const Gate *a);
