@@ -236,10 +236,9 @@ Tensor *model_logits(Model *m, Tensor *ids)
     Tensor *x = op_embed(t, param_named(m, "embed"), ids); /* (B,T,D) */
     x = model_blocks(m, x);
     tape_release(t, mark, &x, 1);
-    Tensor *gain = param_named(m, "norm.gain");
-    if (gain != NULL)
-        x = op_norm(t, (NormKind)recipe[RECIPE_NORM], recipe[RECIPE_NORM_EPS], x, gain,
-                    param_named(m, "norm.bias"));
+    if (has_last_norm(&m->spec))
+        x = op_norm(t, (NormKind)recipe[RECIPE_NORM], recipe[RECIPE_NORM_EPS], x,
+                    param_named(m, "norm.gain"), param_named(m, "norm.bias"));
     Tensor *head[MIX_MAX_PARAMS], *logits;
     loss_params(m, head);
     logits = variant_loss(m->spec.variant)->logits(t, head, &m->ctx, x); /* (B,T,V) */

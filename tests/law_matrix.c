@@ -19,6 +19,18 @@ static void host_parts(Stand *r, const Parts *p, int64_t b, HostParts *h, double
     }
 }
 
+/* The mixer's weights that are there. */
+static void host_weights(Stand *r, HostParts *h, double *hold[])
+{
+    for (int i = 0; i < r->s.v->mixer->n_params; i++) {
+        const Tensor *w = r->m.block[0].w[NORM_SLOTS + i];
+        hold[i] = w != NULL ? room(tensor_size(w)) : NULL;
+        if (w != NULL)
+            CHECK(dev_read_f64(r->d, hold[i], w->buf, 0, tensor_size(w)) == ST_OK);
+        h->w[i] = hold[i];
+    }
+}
+
 /* o = P V of every group, by the definition. */
 static void by_matrix(Stand *r, const HostParts *h, int width, double *o)
 {
@@ -53,12 +65,16 @@ static double matrix_at(const Setting *s)
     for (int64_t b = 0; b < s->batch; b++) {
         HostParts h = {.len = s->len, .valid = s->lens != NULL ? s->lens[b] : s->len};
         double *hold[MIX_MAX_PARTS], *o = room(s->len * width), *y = room(s->len * width);
+        double *weights[MIX_MAX_PARAMS];
         host_parts(&r, &parts, b, &h, hold);
+        host_weights(&r, &h, weights);
         by_matrix(&r, &h, width, o);
         CHECK(dev_read_f64(r.d, y, mixed->buf, b * s->len * width, s->len * width) == ST_OK);
         most = worse(most, worst(y, o, h.valid * width));
         for (int i = 0; i < m->n_parts; i++)
             free(hold[i]);
+        for (int i = 0; i < m->n_params; i++)
+            free(weights[i]);
         free(o);
         free(y);
     }

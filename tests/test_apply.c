@@ -14,7 +14,7 @@
 /* "f=32" and "e=10" are --ffn; the rest is for --set, with commas. */
 static void options_of(const StFile *f, char *out, size_t size)
 {
-    char text[128], *rest = NULL, set[160] = "";
+    char text[256], *rest = NULL, set[256] = "";
     snprintf(text, sizeof text, "%s", st_meta(f, "options"));
     out[0] = '\0';
     for (char *item = strtok_r(text, " ", &rest); item != NULL; item = strtok_r(NULL, " ", &rest)) {
@@ -32,7 +32,7 @@ static void options_of(const StFile *f, char *out, size_t size)
 static void expect_golden(const char *path, const char *backend, const char *more)
 {
     StFile f;
-    char options[256], args[1024];
+    char options[384], args[1024];
     cr_assert_eq(st_open(path, &f), ST_OK, "%s", status_reason());
     options_of(&f, options, sizeof options);
     snprintf(args, sizeof args,

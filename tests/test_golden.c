@@ -20,7 +20,7 @@ static int64_t number(const StFile *f, const char *key)
 /* "f=32" or "e=10" is the channel width of the harness; the rest are the variant's options. */
 static void options(const StFile *f, Setting *s)
 {
-    char text[128], *save = NULL;
+    char text[256], *save = NULL;
     snprintf(text, sizeof text, "%s", st_meta(f, "options"));
     s->set[0] = '\0';
     for (char *item = strtok_r(text, " ", &save); item != NULL; item = strtok_r(NULL, " ", &save)) {

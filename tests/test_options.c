@@ -167,7 +167,9 @@ static const MixCtx good = {
 
 Test(options, cases_that_cannot_run_say_why)
 {
-    MixCtx odd = good, heads = good, head = good, none = good, late = good, batch = good;
+    MixCtx odd = good, heads = good, head = good, none = good, late = good, batch = good,
+           brief = good;
+    brief.n_norm = 4;
     odd.width = 6; /* heads of three columns cannot be turned in pairs */
     heads.heads = 3;
     head.heads = 0;
@@ -188,6 +190,11 @@ Test(options, cases_that_cannot_run_say_why)
         {"gau", "row_norm=1", "scaling=2, not 1", good, ST_SHAPE},
         {"gau", "", "must be positive, not 0", none, ST_SHAPE},
         {"flash_linear", "s=3", "even s, not 3", good, ST_SHAPE},
+        {"flash_linear", "s=6 rope_rot=8", "rope_rot 8 (an even number up to s, 6)", good,
+         ST_SHAPE},
+        {"gau", "rel_bias=1", "a table for 4 positions, not 8", brief, ST_SHAPE},
+        {"gau", "rel_bias=2 rel_max=7", "a table for 7 positions, not 8", good, ST_SHAPE},
+        {"gau_alpha", "log_base=1", "log_base 1 (above 1, or 0 for none)", good, ST_SHAPE},
         {"flash_linear", "", "1 to 9 do not fit a context of 8", late, ST_SHAPE},
         {"transformer_pp", "", "a batch of 0 sequences of 8", batch, ST_SHAPE},
     };

@@ -14,19 +14,28 @@
  *     2  lucidrains      alpha 1/C    post 1          c 1/C      (1/T)
  *     3  J. Su           alpha 1      post 1/(C S)    c 1/(C g)  (1/T)
  *
- * The first chunk has no M. No additive bias. Two blocks make one Transformer layer. */
+ * The first chunk has no M. The option `rel_bias` adds b_(j-i) to the scaled scores inside the
+ * chunk (template/relative.h), not by default. Two blocks make one Transformer layer. */
 #include "variants/template/gated.h"
+#include "variants/template/relative.h"
 
-enum { N_HEAD_PARAMS = 8, N_PARAMS = HEAD_GAIN + N_HEAD_PARAMS };
+#include <math.h>
+
+enum { N_HEAD_PARAMS = 8, REL = HEAD_GAIN + N_HEAD_PARAMS, N_PARAMS = REL + REL_SLOTS };
 enum { SUM, PART, KEYS, VALS, N_STATE };
 enum { QQ = HEAD, KQ, QL, KL, N_PARTS };
-enum { S_DIM, CHUNK, NORM, ROPE_HALF };
+enum { S_DIM, CHUNK, NORM, ROPE_HALF, ROPE_ROT, ROPE, REL_BIAS };
 
 static const Option options[] = {
     {"s", 128, 2, 4096, true, "width S of the shared queries and keys, even"},
     {"c", 256, 1, 1 << 20, true, "chunk length C"},
     {"norm", 1, 0, 3, true, "constants: 0 main text, 1 appendix, 2 lucidrains, 3 Su"},
-    {"rope_half", 1, 0, 1, true, "1: rotary pairs (i, i + s/2); 0: neighbours (2i, 2i + 1)"},
+    {"rope_half", 1, 0, 1, true, "1: rotary pairs (i, i + r/2); 0: neighbours (2i, 2i + 1)"},
+    {"rope_rot", 0, 0, 4096, true, "rotated columns; 0: all of them"},
+    {"rope", 1, 0, 1, true, "1: rotary positions; 0: none"},
+    {"rel_bias", 0, 0, 4, true,
+     "bias by distance: 0 none, 1 published (2 up to 512, else 3), 2 table, 3 turned vectors, 4 "
+     "T5"},
     {0},
 };
 
@@ -40,18 +49,34 @@ static int chunk(const MixCtx *c)
     return (int)c->opt[CHUNK];
 }
 
+static GatedTurn turn(const MixCtx *c)
+{
+    return (GatedTurn){c->opt[ROPE] != 0, c->opt[ROPE_HALF] != 0, (int)c->opt[ROPE_ROT]};
+}
+
+/* Of positions in a chunk. */
+static Relative relative(const MixCtx *c)
+{
+    return (Relative){.kind = (int)c->opt[REL_BIAS],
+                      .width = s_dim(c),
+                      .n_max = chunk(c),
+                      .causal = c->causal,
+                      .half = c->opt[ROPE_HALF] != 0,
+                      .scale = sqrt((double)s_dim(c))};
+}
+
 static Status accepts(const MixCtx *c)
 {
-    if (s_dim(c) % 2 != 0)
-        return FAIL(ST_SHAPE, "rotary positions need an even s, not %d", s_dim(c));
-    return ST_OK;
+    return gated_accepts(s_dim(c), turn(c));
 }
 
 static void params(Slot s[], const MixCtx *c)
 {
     static const char *const heads[N_HEAD_PARAMS] = {"qq_gain", "qq_bias", "kq_gain", "kq_bias",
                                                      "ql_gain", "ql_bias", "kl_gain", "kl_bias"};
+    Relative r = relative(c);
     gated_params(s, c, s_dim(c), heads, N_HEAD_PARAMS);
+    relative_params(s + REL, &r);
 }
 
 static void state(Slot s[], const MixCtx *c)
@@ -64,7 +89,7 @@ static void state(Slot s[], const MixCtx *c)
 
 static void project(Tape *t, const MixIn *in, Tensor *x, Parts *out)
 {
-    gated_project(t, in, x, N_HEAD_PARAMS / 2, in->ctx->opt[ROPE_HALF] != 0, out);
+    gated_project(t, in, x, N_HEAD_PARAMS / 2, turn(in->ctx), out);
 }
 
 /* The published constants are numbers, not code paths. */
@@ -80,12 +105,17 @@ static ChunksOpt constants(const MixCtx *c)
                        .pos = c->pos,
                        .local_scale = alpha[kind],
                        .local_post = post[kind],
-                       .lin_scale = c->causal ? causal[kind] : both[kind]};
+                       .lin_scale = c->causal ? causal[kind] : both[kind],
+                       .bias_scale = 1};
 }
 
 static Tensor *mix(Tape *t, const MixIn *in, const Parts *parts)
 {
-    return op_chunks(t, parts->p + QQ, parts->p[V], in->ctx->lens, in->st, constants(in->ctx));
+    int64_t zero;
+    Relative r = relative(in->ctx);
+    ChunksOpt o = constants(in->ctx);
+    o.bias = relative_table(t, in->w + REL, &r, o.chunk, &zero); /* (2 C - 1), zero is C - 1 */
+    return op_chunks(t, parts->p + QQ, parts->p[V], in->ctx->lens, in->st, o);
 }
 
 /* c_g of section 3.2: the factor of the linear part for queries of chunk g. */
@@ -110,11 +140,13 @@ static void matrix(double *P, const HostParts *h, int group, const MixCtx *c)
     (void)group;
     int z = s_dim(c), kind = (int)c->opt[NORM];
     double C = chunk(c);
+    Relative rel = relative(c);
     for (int64_t i = 0; i < h->len; i++)
         for (int64_t j = 0; j < h->len; j++) {
             int64_t gi = i / chunk(c), gj = j / chunk(c);
             double s = gated_dot(h->part[QQ] + i * z, h->part[KQ] + j * z, z), p = 0;
             s = kind == 1 || kind == 2 ? s / C : s;
+            s += gi == gj ? relative_bias(h->w + REL, &rel, i % chunk(c), j % chunk(c)) : 0;
             if (gi == gj && (!c->causal || j <= i) && s > 0)
                 p += kind == 3 ? s * s / (C * z) : s * s;
             if (!c->causal || gj < gi)
@@ -155,6 +187,8 @@ extern const Mixer mixer_gau;
 /* One chunk and no global part is GAU with n = C. */
 static const Equal equals[] = {
     {"s=6 c=64 norm=1", true, 13, 64, &mixer_gau, "s=6 scaling=1",
+     "qq_gain=q_gain qq_bias=q_bias kq_gain=k_gain kq_bias=k_bias", NULL},
+    {"s=6 c=64 norm=1 rel_bias=1", true, 13, 64, &mixer_gau, "s=6 scaling=1 rel_bias=1",
      "qq_gain=q_gain qq_bias=q_bias kq_gain=k_gain kq_bias=k_bias", NULL},
     {0},
 };

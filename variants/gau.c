@@ -6,24 +6,32 @@
  *     A = relu(alpha Q K')^2 post, masked              y = (U * A V) W_o + b_o
  * time O(T^2 (S+E)), state O(T (S+E)). The published text and code disagree on alpha and post; the
  * option `scaling` chooses: 0 (main text) 1, 1; 1 (appendix, default) 1/n, 1; 2 (J. Su)
- * 1/sqrt(S), 1/n, or 1/visible keys with row_norm; 3 equals 1 where there is no additive bias.
- * Differs from the paper: no relative position bias; n is a constant, the training length, so that
- * decode and every segment use what training used; initial gains (template/gated.c). Two GAU blocks
- * make one Transformer layer. */
+ * 1/sqrt(S), 1/n, or 1/visible keys with row_norm; 3 (lucidrains) as 1, with a bias divided by n.
+ * The option `rel_bias` adds b_(j-i) to the scaled scores (template/relative.h).
+ * Differs from the paper: no relative position bias unless asked for; n is a constant, the training
+ * length, so that decode and every segment use what training used; initial gains
+ * (template/gated.c). Two GAU blocks make one Transformer layer. */
 #include "variants/template/gated.h"
+#include "variants/template/relative.h"
 
 #include <math.h>
 
-enum { N_HEAD_PARAMS = 4, N_PARAMS = HEAD_GAIN + N_HEAD_PARAMS };
+enum { N_HEAD_PARAMS = 4, REL = HEAD_GAIN + N_HEAD_PARAMS, N_PARAMS = REL + REL_SLOTS };
 enum { K_CACHE, V_CACHE, N_STATE };
 enum { Q = HEAD, K, N_PARTS };
-enum { S_DIM, SCALING, ROW_NORM, ROPE_HALF };
+enum { S_DIM, SCALING, ROW_NORM, ROPE_HALF, ROPE_ROT, ROPE, REL_BIAS, REL_MAX };
 
 static const Option options[] = {
     {"s", 128, 2, 4096, true, "width S of the shared queries and keys, even"},
     {"scaling", 1, 0, 3, true, "0: none; 1: qk/n; 2: qk/sqrt(s), /n outside; 3: (qk+b)/n"},
     {"row_norm", 0, 0, 1, true, "with scaling=2: divide by the row's visible keys instead of n"},
-    {"rope_half", 1, 0, 1, true, "1: rotary pairs (i, i + s/2); 0: neighbours (2i, 2i + 1)"},
+    {"rope_half", 1, 0, 1, true, "1: rotary pairs (i, i + r/2); 0: neighbours (2i, 2i + 1)"},
+    {"rope_rot", 0, 0, 4096, true, "rotated columns; 0: all of them"},
+    {"rope", 1, 0, 1, true, "1: rotary positions; 0: none"},
+    {"rel_bias", 0, 0, 4, true,
+     "bias by distance: 0 none, 1 published (2 up to 512, else 3), 2 table, 3 turned vectors, 4 "
+     "T5"},
+    {"rel_max", 0, 0, 1 << 20, true, "positions that rel_bias knows; 0: the training length"},
     {0},
 };
 
@@ -32,22 +40,39 @@ static int s_dim(const MixCtx *c)
     return (int)c->opt[S_DIM];
 }
 
+static GatedTurn turn(const MixCtx *c)
+{
+    return (GatedTurn){c->opt[ROPE] != 0, c->opt[ROPE_HALF] != 0, (int)c->opt[ROPE_ROT]};
+}
+
+static Relative relative(const MixCtx *c)
+{
+    return (Relative){.kind = (int)c->opt[REL_BIAS],
+                      .width = s_dim(c),
+                      .n_max = c->opt[REL_MAX] != 0 ? (int64_t)c->opt[REL_MAX] : c->n_norm,
+                      .causal = c->causal,
+                      .half = c->opt[ROPE_HALF] != 0,
+                      .scale = sqrt((double)c->width)};
+}
+
 static Status accepts(const MixCtx *c)
 {
-    if (s_dim(c) % 2 != 0)
-        return FAIL(ST_SHAPE, "rotary positions need an even s, not %d", s_dim(c));
+    Relative r = relative(c);
+    TRY(gated_accepts(s_dim(c), turn(c)));
     if (c->opt[ROW_NORM] != 0 && c->opt[SCALING] != 2)
         return FAIL(ST_SHAPE, "row_norm=1 goes with scaling=2, not %d", (int)c->opt[SCALING]);
     if (c->n_norm < 1)
         return FAIL(ST_SHAPE, "the length normaliser n must be positive, not %lld",
                     (long long)c->n_norm);
-    return ST_OK;
+    return relative_accepts(&r, c->cap);
 }
 
 static void params(Slot s[], const MixCtx *c)
 {
     static const char *const heads[N_HEAD_PARAMS] = {"q_gain", "q_bias", "k_gain", "k_bias"};
+    Relative r = relative(c);
     gated_params(s, c, s_dim(c), heads, N_HEAD_PARAMS);
+    relative_params(s + REL, &r);
 }
 
 static void state(Slot s[], const MixCtx *c)
@@ -58,7 +83,7 @@ static void state(Slot s[], const MixCtx *c)
 
 static void project(Tape *t, const MixIn *in, Tensor *x, Parts *out)
 {
-    gated_project(t, in, x, N_HEAD_PARAMS / 2, in->ctx->opt[ROPE_HALF] != 0, out);
+    gated_project(t, in, x, N_HEAD_PARAMS / 2, turn(in->ctx), out);
 }
 
 /* alpha and post of each published scaling are numbers, not code paths. */
@@ -74,12 +99,17 @@ static AttendOpt scores(const MixCtx *c)
                        .post_rows = rows,
                        .heads = 1,
                        .scale = alpha[kind],
+                       .bias_scale = kind == 3 ? 1 / n : 1,
                        .post = rows ? 1 : post[kind]};
 }
 
 static Tensor *mix(Tape *t, const MixIn *in, const Parts *p)
 {
-    return attend_cached(t, in, p->p[Q], p->p[K], p->p[V], scores(in->ctx));
+    const MixCtx *c = in->ctx;
+    Relative r = relative(c);
+    AttendOpt o = scores(c);
+    o.bias = relative_table(t, in->w + REL, &r, c->pos + c->q_len, &o.bias_zero);
+    return attend_cached(t, in, p->p[Q], p->p[K], p->p[V], o);
 }
 
 /* A_ij straight from the table of scalings. */
@@ -88,10 +118,15 @@ static void matrix(double *P, const HostParts *h, int g, const MixCtx *c)
     (void)g;
     int z = s_dim(c), kind = (int)c->opt[SCALING];
     double n = (double)c->n_norm;
+    Relative rel = relative(c);
     for (int64_t i = 0; i < h->len; i++)
         for (int64_t j = 0; j < h->len; j++) {
             double qk = gated_dot(h->part[Q] + i * z, h->part[K] + j * z, z);
-            double s = kind == 0 ? qk : kind == 2 ? qk / sqrt((double)z) : qk / n;
+            double b = relative_bias(h->w + REL, &rel, i, j);
+            double s = kind == 0   ? qk + b
+                       : kind == 1 ? qk / n + b
+                       : kind == 2 ? qk / sqrt((double)z) + b
+                                   : (qk + b) / n;
             double r = s > 0 ? s * s : 0;
             int64_t visible = c->causal && i + 1 < h->valid ? i + 1 : h->valid;
             if (kind == 2)

@@ -21,7 +21,7 @@ void norm_slots(const MixCtx *c, Slot out[NORM_SLOTS])
 {
     NormKind kind = (NormKind)c->recipe[RECIPE_NORM];
     out[0] = slot_vector("gain", INIT_ONE, 0, kind == NORM_SCALE ? 1 : c->width);
-    out[0].absent = kind == NORM_NONE;
+    out[0].absent = kind == NORM_NONE || c->recipe[RECIPE_NORM_GAIN] == 0;
     out[1] = slot_vector("bias", INIT_ZERO, 0, c->width);
     out[1].absent = kind == NORM_NONE || c->recipe[RECIPE_NORM_BIAS] == 0;
 }

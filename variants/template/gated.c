@@ -16,17 +16,30 @@ void gated_params(Slot s[], const MixCtx *c, int z, const char *const names[], i
     s[W_O] = slot_matrix("w_o", e, d);
     s[B_O] = slot_bias("b_o", d);
     for (int i = 0; i < n; i++)
-        s[HEAD_GAIN + i] = slot_vector(names[i], i % 2 == 0 ? INIT_ONE : INIT_ZERO, 0, z);
+        s[HEAD_GAIN + i] =
+            i % 2 == 0 ? slot_vector(names[i], INIT_ONE, 0, z) : slot_bias(names[i], z);
+}
+
+Status gated_accepts(int z, GatedTurn turn)
+{
+    if (turn.on && turn.rot == 0 && z % 2 != 0)
+        return FAIL(ST_SHAPE, "rotary positions need an even s, not %d", z);
+    if (turn.on && (turn.rot % 2 != 0 || turn.rot > z))
+        return FAIL(ST_SHAPE, "rope_rot %d (an even number up to s, %d)", turn.rot, z);
+    return ST_OK;
 }
 
 /* U is kept before its activation: the gate applies it. */
-void gated_project(Tape *t, const MixIn *in, Tensor *x, int n_heads, bool rope_half, Parts *out)
+void gated_project(Tape *t, const MixIn *in, Tensor *x, int n_heads, GatedTurn turn, Parts *out)
 {
     Tensor *const *w = in->w, *const *head = w + HEAD_GAIN;
-    RopeOpt rope = {in->ctx->pos, 1, 0, 10000, rope_half};
+    RopeOpt rope = {in->ctx->pos, 1, turn.rot, 10000, turn.half};
     Tensor *z = op_act(t, ACT_SILU, op_linear(t, x, w[W_Z], w[B_Z])); /* (B,T,S) */
-    for (int i = 0; i < n_heads; i++)
-        out->p[HEAD + i] = op_rope(t, op_affine(t, z, head[2 * i], head[2 * i + 1]), rope);
+    for (int i = 0; i < n_heads; i++) {
+        out->p[HEAD + i] = op_affine(t, z, head[2 * i], head[2 * i + 1]);
+        if (turn.on)
+            out->p[HEAD + i] = op_rope(t, out->p[HEAD + i], rope);
+    }
     out->p[V] = op_act(t, ACT_SILU, op_linear(t, x, w[W_V], w[B_V])); /* (B,T,E) */
     out->p[U] = op_linear(t, x, w[W_U], w[B_U]);
 }

@@ -18,7 +18,14 @@ enum { U, V, HEAD };                                        /* parts */
 
 /* names: gain and bias of every head, n of them in all; z: their width S. */
 void gated_params(Slot s[], const MixCtx *c, int z, const char *const names[], int n);
-void gated_project(Tape *t, const MixIn *in, Tensor *x, int n_heads, bool rope_half, Parts *out);
+/* How heads are turned: not at all, or their first `rot` columns (0: all) in halves or neighbours.
+ */
+typedef struct GatedTurn {
+    bool on, half;
+    int rot;
+} GatedTurn;
+Status gated_accepts(int z, GatedTurn turn);
+void gated_project(Tape *t, const MixIn *in, Tensor *x, int n_heads, GatedTurn turn, Parts *out);
 Tensor *gated_finish(Tape *t, const MixIn *in, const Parts *parts, Tensor *mixed, Tensor *x);
 
 int gated_groups(const MixCtx *c); /* one mixing matrix */

@@ -76,6 +76,7 @@ enum {
     RECIPE_NORM,
     RECIPE_NORM_EPS,
     RECIPE_NORM_BIAS,
+    RECIPE_NORM_GAIN,
     RECIPE_MIXER_NORM,
     RECIPE_CHANNEL_NORM,
     RECIPE_BIASES,
@@ -257,7 +258,7 @@ typedef struct Variant {
     const ChannelMixer *channel; /* NULL: none */
     NormKind norm;
     double norm_eps;
-    bool norm_bias;
+    bool norm_bias, no_norm_gain;
     Placement mixer_norm, channel_norm;
     bool no_biases;                /* dense layers of the GAU family and of gelu without biases */
     int blocks_per_layer;          /* blocks in one Transformer-layer equivalent: 2 for GAU */

@@ -146,6 +146,7 @@ const Option recipe_options[] = {
     {"norm_kind", 0, NORM_NONE, NORM_SCALE, true, "0 none, 1 LayerNorm, 2 RMSNorm, 3 ScaleNorm"},
     {"norm_eps", 0, 0, 1, false, "epsilon of the norms, added to the variance"},
     {"norm_bias", 0, 0, 1, true, "norms have a bias beside their gain"},
+    {"norm_gain", 1, 0, 1, true, "norms have a gain"},
     {"mixer_norm", 0, NORM_PRE, NORM_BRANCH, true,
      "norm of the mixer: 0 before it, 1 after the sum, 2 on the branch before the sum"},
     {"channel_norm", 0, NORM_PRE, NORM_BRANCH, true, "the same of the feed-forward layer"},
@@ -161,6 +162,7 @@ static void recipe_defaults(const Variant *v, double recipe[])
     recipe[RECIPE_NORM] = v->norm;
     recipe[RECIPE_NORM_EPS] = v->norm_eps;
     recipe[RECIPE_NORM_BIAS] = v->norm_bias;
+    recipe[RECIPE_NORM_GAIN] = !v->no_norm_gain;
     recipe[RECIPE_MIXER_NORM] = v->mixer_norm;
     recipe[RECIPE_CHANNEL_NORM] = v->channel_norm;
     recipe[RECIPE_BIASES] = !v->no_biases;
