@@ -10,6 +10,7 @@ object of the mutated file and the suites are built; suites run until one fails.
 """
 import argparse
 import hashlib
+import itertools
 import os
 import random
 import re
@@ -128,7 +129,7 @@ class Copy:
 
 def try_one(copy, mutant):
     path, at, old, new = mutant
-    with open(path, encoding="utf-8") as file:
+    with open(os.path.join(copy.tree, path), encoding="utf-8") as file:
         text = file.read()
     copy.mutate(path, text[:at] + new + text[at + len(old):])
     by = copy.killer()
@@ -155,6 +156,7 @@ def main():
             with open(path, encoding="utf-8") as file:
                 print(name_of(path, file.read(), at, old, new))
         return 0
+    order = list(itertools.islice(order, 4 * args.count))  # before the sources can change
     folder = tempfile.mkdtemp()
     counts = {"killed": 0, "survived": 0, "not built": 0}
     try:
@@ -164,7 +166,7 @@ def main():
             print(f"{by or 'the build'} fails without any mutant")
             return 2
         while counts["killed"] + counts["survived"] < args.count:
-            by = try_one(copy, next(order))
+            by = try_one(copy, order.pop(0))
             counts["not built" if by is None else "killed" if by else "survived"] += 1
     finally:
         shutil.rmtree(folder)
