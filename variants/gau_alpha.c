@@ -117,6 +117,8 @@ static const Mixer mixer = {
     .options = options,
     .accepts = accepts,
     .params = params,
+    .params_help = GATED_HELP "q_gain: scales Z to queries; q_bias: shifts them; "
+                              "k_gain: scales Z to keys; k_bias: shifts them",
     .state = state,
     .project = project,
     .mix = mix,
@@ -132,6 +134,11 @@ const Variant variant_gau_alpha = {
     .paper = "Su 2022, github.com/ZhuiyiTechnology/GAU-alpha",
     .time = "T^2 (S + E)",
     .state = "T (S + E)",
+    .formula =
+        "U = silu(x W_u)  V = silu(x W_v)  Z = silu(x W_z)  Q = rope(Z q_gain)  K = rope(Z "
+        "k_gain)\n"
+        "P = softmax(lambda(l) Q K' / sqrt(S)), lambda(l) = ln max(l, 16) / ln 512, l keys seen\n"
+        "y = norm(x + (U * P V) W_o)",
     .mixer = &mixer,
     .norm = NORM_RMS,
     .norm_eps = 1e-7,
