@@ -69,6 +69,31 @@ static Status conv(Dev *d, const Conv *a)
     (void)d, (void)a;
     return ST_OK;
 }
+static Status mult(Dev *d, const Mult *a)
+{
+    (void)d, (void)a;
+    return ST_OK;
+}
+static Status modconv(Dev *d, const ModConv *a)
+{
+    (void)d, (void)a;
+    return ST_OK;
+}
+static Status soft_blocks(Dev *d, const SoftBlocks *a)
+{
+    (void)d, (void)a;
+    return ST_OK;
+}
+static Status pick(Dev *d, const Pick *a)
+{
+    (void)d, (void)a;
+    return ST_OK;
+}
+static Status sparse_ff(Dev *d, const SparseFf *a)
+{
+    (void)d, (void)a;
+    return ST_OK;
+}
 static Status rope(Dev *d, const Rope *a)
 {
     (void)d, (void)a;
@@ -156,6 +181,15 @@ static const Kernels kernels_dry = {
     .affine_bwd = affine,
     .conv_fwd = conv,
     .conv_bwd = conv,
+    .mult_fwd = mult,
+    .mult_bwd = mult,
+    .modconv_fwd = modconv,
+    .modconv_bwd = modconv,
+    .soft_blocks_fwd = soft_blocks,
+    .soft_blocks_bwd = soft_blocks,
+    .pick = pick,
+    .sparse_ff_fwd = sparse_ff,
+    .sparse_ff_bwd = sparse_ff,
     .rope = rope,
     .rel_fwd = rel,
     .rel_bwd = rel,

@@ -235,6 +235,74 @@ typedef struct Conv {
     void *dx, *dw, *dbias;
 } Conv;
 
+/* Multiplicative layer (Jaszczur 2021, section 3.2), S modules of M columns, without the product
+ * x g in memory:   y[r, s M + m] = bias[s M + m] + sum_i x[r,i] g[i,s] e[i,m]
+ * x (rows,in), g (in,S), e (in,M), y (rows, S*M), bias (S*M) or NULL. */
+typedef struct Mult {
+    int64_t rows;
+    int in, modules, m;
+    const void *x, *g, *e, *bias;
+    void *y;
+    const void *dy;
+    void *dx, *dg, *de, *dbias;
+} Mult;
+
+/* Causal convolution over positions and modules, its weights shared by all modules:
+ *   y[b,t,s,o] = bias[o] + sum_{a < taps, j < side, i < in}
+ *                          x[b, t - (taps-1) + a, s - (side-1)/2 + j, i] w[a,j,i,o]
+ * x (B,T,S,in), y (B,T,S,out), w (taps,side,in,out), bias (out) or NULL; side is odd. Modules
+ * outside are zeros; rows before position 0 too, or with state halo (B,taps-1,S,in), which is read
+ * only. bwd: without halo. */
+typedef struct ModConv {
+    int64_t batch, len;
+    int modules, in, out, taps, side;
+    const void *x, *w, *bias, *halo;
+    void *y;
+    const void *dy;
+    void *dx, *dw, *dbias;
+} ModConv;
+
+/* Softmax of n blocks of `block` neighbouring numbers. bwd adds m (dm - sum m dm) to dz. */
+typedef struct SoftBlocks {
+    int64_t n;
+    int block;
+    const void *z;
+    void *m;
+    const void *dm;
+    void *dz;
+} SoftBlocks;
+
+/* pick[i] = argmax_n (z[i,n] + tau g[i,n]), the first of equal ones, for n blocks of `block`
+ * numbers; g = -log(-log U) with U clamped to [1e-6, 1 - 1e-6], given as u (like z) or, when that
+ * is NULL, number offset + index of the random stream. tau 0: nothing is drawn. */
+typedef struct Pick {
+    int64_t n;
+    int block;
+    double tau;
+    const void *z, *u;
+    uint64_t seed, offset;
+    uint32_t stream;
+    int32_t *pick;
+} Pick;
+
+/* Sparse feed-forward (Jaszczur 2021, section 3.1): of every block of N units one is computed,
+ *   unit j = k N + pick[r,k],  u[r,k] = x_r.w1_j,  y_r = bias + sum_k relu(u[r,k]) c[r,k] w2_j
+ * c = 1, or with `scaled` the softmax of its block of z at the unit (without gradient). x, y
+ * (rows,D), w1, w2 (blocks*N,D): a unit is one row of each. z (rows,blocks*N), read if `scaled` or
+ * for dz. u (rows,blocks) is written by fwd, read by bwd.
+ * dz (estimate: the gradient that the unit's soft mask m would have, straight through):
+ *   dz[n] += m_j (delta_nj - m_n) dh_j u 1[u > 0], dh_j = c dy.w2_j. */
+typedef struct SparseFf {
+    int64_t rows;
+    int width, blocks, block;
+    bool scaled;
+    const int32_t *pick;
+    const void *x, *w1, *w2, *bias, *z;
+    void *y, *u;
+    const void *dy;
+    void *dx, *dw1, *dw2, *dbias, *dz;
+} SparseFf;
+
 /* Rotary positions: pairs of the first `rot` of d columns of every head turn by
  * t * base^(-2 i / rot), t = pos + row mod len. half: pair i is (i, i + rot/2); else (2i, 2i + 1).
  * inverse turns back (the backward pass). y = turned x, or y += it when `add`. x, y (B*T, H, d). */
@@ -312,6 +380,15 @@ struct Kernels {
     Status (*affine_bwd)(Dev *d, const Affine *a);
     Status (*conv_fwd)(Dev *d, const Conv *a);
     Status (*conv_bwd)(Dev *d, const Conv *a);
+    Status (*mult_fwd)(Dev *d, const Mult *a);
+    Status (*mult_bwd)(Dev *d, const Mult *a);
+    Status (*modconv_fwd)(Dev *d, const ModConv *a);
+    Status (*modconv_bwd)(Dev *d, const ModConv *a);
+    Status (*soft_blocks_fwd)(Dev *d, const SoftBlocks *a);
+    Status (*soft_blocks_bwd)(Dev *d, const SoftBlocks *a);
+    Status (*pick)(Dev *d, const Pick *a);
+    Status (*sparse_ff_fwd)(Dev *d, const SparseFf *a);
+    Status (*sparse_ff_bwd)(Dev *d, const SparseFf *a);
     Status (*rope)(Dev *d, const Rope *a);
     Status (*rel_fwd)(Dev *d, const Rel *a);
     Status (*rel_bwd)(Dev *d, const Rel *a);

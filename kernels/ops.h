@@ -13,6 +13,40 @@ extern "C" {
 /* x (..,K), w (K,N), bias (N) or NULL -> (..,N) = x w + bias. */
 Tensor *op_linear(Tape *t, Tensor *x, Tensor *w, Tensor *bias);
 
+/* The same with w (N,K): a column of the output is one row of w. */
+Tensor *op_linear_rows(Tape *t, Tensor *x, Tensor *w, Tensor *bias);
+
+/* Multiplicative layer: x (..,K), g (K,S), e (K,M), bias (S*M) or NULL -> (..,S*M); see Mult in
+ * kernels.h. */
+Tensor *op_mult(Tape *t, Tensor *x, Tensor *g, Tensor *e, Tensor *bias);
+
+/* Convolution over positions and modules: x (B,T,S*in), w (taps,side,in,out), bias (out) or NULL
+ * -> (B,T,S*out); see ModConv in kernels.h. halo (B,taps-1,S*in): the rows before; NULL: zeros. */
+Tensor *op_modconv(Tape *t, Tensor *x, Tensor *w, Tensor *bias, Tensor *halo);
+/* Chunks of a and b in turn, (..,W) and (..,W) -> (..,2W): chunk 0 of a, chunk 0 of b, chunk 1 ...
+ */
+Tensor *op_interleave(Tape *t, Tensor *a, Tensor *b, int64_t chunk);
+/* halo (B,n,W) = the last n rows of [halo, x]. Without gradients only. */
+void op_keep_rows(Tape *t, Tensor *halo, Tensor *x);
+
+/* Blocks of `block` units along the last dimension; see SoftBlocks, Pick and SparseFf in kernels.h.
+ * op_pick gives I32 (B,T,F/block) without a gradient; u (B,T,F) or NULL. op_sparse_ff: z (B,T,F) or
+ * NULL, needed if o.scaled or o.estimate (then with a gradient); w1, w2 (F,D), bias (D) or NULL. */
+Tensor *op_soft_blocks(Tape *t, Tensor *z, int block);
+typedef struct PickOpt {
+    int block;
+    double tau;
+    uint64_t seed, offset;
+    uint32_t stream;
+} PickOpt;
+Tensor *op_pick(Tape *t, Tensor *z, Tensor *u, PickOpt o);
+typedef struct SparseFfOpt {
+    int block;
+    bool scaled, estimate;
+} SparseFfOpt;
+Tensor *op_sparse_ff(Tape *t, Tensor *x, Tensor *z, Tensor *pick, Tensor *w1, Tensor *w2,
+                     Tensor *bias, SparseFfOpt o);
+
 /* f(x), and f(a) * b (a gated linear unit with the gate a). Same shapes. */
 Tensor *op_act(Tape *t, Act f, Tensor *x);
 Tensor *op_gate(Tape *t, Act f, Tensor *a, Tensor *b);

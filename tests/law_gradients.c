@@ -65,24 +65,18 @@ static double gradients_at(const Setting *base)
     stand_close(&r);
     return most;
 }
-static double gradients_all(const Setting *s)
-{
-    return over_options(s, gradients_at);
-}
 
-/* In training, without the gradients that are estimates. */
-static double gradients_training(const Variant *v)
+/* Without the gradients that are estimates. */
+static double gradients_all(const Setting *base)
 {
-    Setting s = setting_small(v, "ref");
-    s.training = true;
-    s.causal = (variant_caps(v) & CAP_CAUSAL) != 0;
-    if (v->channel != NULL && v->channel->smooth_set != NULL)
-        snprintf(s.draws, sizeof s.draws, "%s", v->channel->smooth_set);
+    Setting s = *base;
+    const ChannelMixer *f = s.v->channel;
+    if (f != NULL && f->smooth_set != NULL)
+        snprintf(s.draws, sizeof s.draws, "%s", f->smooth_set);
     return over_options(&s, gradients_at);
 }
 
 double law_gradients(const Variant *v)
 {
-    double most = both_ways(v, "ref", gradients_all);
-    return variant_caps(v) & CAP_DRAWS ? worse(most, gradients_training(v)) : most;
+    return all_ways(v, "ref", gradients_all);
 }

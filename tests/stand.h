@@ -10,7 +10,7 @@ typedef struct Setting {
     const char *backend; /* "ref", "cpu" */
     int64_t batch, len, n_norm;
     int width, heads, ffn, blocks;
-    char set[256], draws[32]; /* options; draws: those that say what is drawn, on top */
+    char set[256], draws[64]; /* options; draws: those that say what is drawn, on top */
     bool causal, naive, grads, state, recompute, store,
         training; /* store: also of reversible blocks */
     int64_t step; /* of the training */

@@ -197,8 +197,8 @@ typedef struct ChannelMixer {
     unsigned lacks; /* of CAP_BIDIRECTIONAL, CAP_STATEFUL, CAP_LINEAR_STATE: what it takes away */
     int n_params, n_state, n_parts, n_draws;
     const Option *options; /* names differ from the mixer's and the loss layer's */
-    /* Option values with which its gradients in training are those of the function it computes; it
-     * has straight-through estimates otherwise. NULL: they always are. */
+    /* Option values with which its gradients are those of the function it computes; otherwise it
+     * estimates them straight through, or stops them. NULL: they always are. */
     const char *smooth_set;
 
     Status (*accepts)(const MixCtx *c);

@@ -1,0 +1,245 @@
+/* sparse_ff.c - feed-forward with one unit of every block: what is touched is what is computed.
+ *
+ * Forward, per row: dots with the chosen rows of w1, four side by side (x is loaded once for four,
+ * and four rows of w1 are on their way from memory at a time), then sums of the chosen rows of w2
+ * whose u is positive, four at a time. Few rows are cut by units and by columns. Each number is one
+ * sum in one order, however the work is cut.
+ * Backward: a task owns a block of units, so it alone adds to their rows; dx and dz go by rows. */
+#include <string.h>
+
+#include "kernels/cpu/blocks.h"
+#include "kernels/cpu/cpu.h"
+
+enum {
+    GROUP = 4,  /* units at a time */
+    COLS = 256, /* least columns of a task */
+    FEW = 16    /* rows that are cut by columns and units */
+};
+
+static const float *unit(const SparseFf *a, const void *w, int64_t r, int64_t k)
+{
+    return (const float *)w + (k * a->block + a->pick[r * a->blocks + k]) * a->width;
+}
+
+/* out[i] = x . row[i], n <= GROUP rows of `width` numbers. n is a constant. */
+__attribute__((always_inline)) static inline void dots(const int n, int64_t width, const float *x,
+                                                       const float *const row[], float out[])
+{
+    vf even[GROUP], odd[GROUP];
+    int64_t c = 0;
+    for (int i = 0; i < n; i++)
+        even[i] = odd[i] = vset(0);
+    for (; c + 2 * VW <= width; c += 2 * VW) {
+        const vf x0 = vload(x + c), x1 = vload(x + c + VW);
+        for (int i = 0; i < n; i++) {
+            even[i] += x0 * vload(row[i] + c);
+            odd[i] += x1 * vload(row[i] + c + VW);
+        }
+    }
+    for (; c < width; c += VW)
+        for (int i = 0; i < n; i++)
+            even[i] += vget(x + c, width - c) * vget(row[i] + c, width - c);
+    for (int i = 0; i < n; i++)
+        out[i] = vsum(even[i] + odd[i]);
+}
+
+/* out[k - k0] = x . (chosen row of w in block k) for k in [k0, k1). */
+static void unit_dots(const SparseFf *a, const float *x, const void *w, int64_t r, int64_t k0,
+                      int64_t k1, float *out)
+{
+    const float *row[GROUP];
+    int64_t k = k0;
+    for (; k + GROUP <= k1; k += GROUP) {
+        for (int i = 0; i < GROUP; i++)
+            row[i] = unit(a, w, r, k + i);
+        dots(GROUP, a->width, x, row, out + k - k0);
+    }
+    for (; k < k1; k++) {
+        row[0] = unit(a, w, r, k);
+        dots(1, a->width, x, row, out + k - k0);
+    }
+}
+
+/* y[0..n) += h[i] row[i], i < rows in order. */
+__attribute__((always_inline)) static inline void
+add_rows(const int rows, int64_t n, const float h[], const float *const row[], float *y)
+{
+    for (int64_t c = 0; c < n; c += VW) {
+        vf sum = vget(y + c, n - c);
+        for (int i = 0; i < rows; i++)
+            sum += vset(h[i]) * vget(row[i] + c, n - c);
+        vput(y + c, sum, n - c);
+    }
+}
+
+/* y[c0..c0+n) += sum_k h[k] (chosen row of w in block k), without those whose h is 0. */
+static void add_units(const SparseFf *a, const float *h, const void *w, int64_t r, int64_t c0,
+                      int64_t n, float *y)
+{
+    const float *row[GROUP];
+    float factor[GROUP];
+    int m = 0;
+    for (int64_t k = 0; k < a->blocks; k++) {
+        if (h[k] == 0)
+            continue;
+        row[m] = unit(a, w, r, k) + c0;
+        factor[m++] = h[k];
+        if (m == GROUP) {
+            add_rows(GROUP, n, factor, row, y + c0);
+            m = 0;
+        }
+    }
+    for (int i = 0; i < m; i++)
+        add_rows(1, n, factor + i, row + i, y + c0);
+}
+
+static const float *logits(const SparseFf *a, int64_t r, int64_t k)
+{
+    return (const float *)a->z + (r * a->blocks + k) * a->block;
+}
+
+/* Soft mask of the chosen unit of block k. */
+static float mask(const SparseFf *a, int64_t r, int64_t k)
+{
+    const float *z = logits(a, r, k);
+    return block_mask(block_soft(z, a->block), vset(z[a->pick[r * a->blocks + k]]))[0];
+}
+
+/* h = relu(u) c of a row. */
+static void hidden(const SparseFf *a, int64_t r, float *h)
+{
+    const float *u = (const float *)a->u + r * a->blocks;
+    for (int64_t k = 0; k < a->blocks; k++) {
+        h[k] = u[k] <= 0 ? 0.0f : u[k];
+        if (a->scaled && h[k] != 0)
+            h[k] *= mask(a, r, k);
+    }
+}
+
+static void begin_row(const SparseFf *a, float *y, int64_t c0, int64_t n)
+{
+    if (a->bias != NULL)
+        memcpy(y + c0, (const float *)a->bias + c0, (size_t)n * sizeof *y);
+    else
+        memset(y + c0, 0, (size_t)n * sizeof *y);
+}
+
+/* h (rows, blocks): scratch. */
+static void by_rows(const SparseFf *a, float *h)
+{
+    const int64_t w = a->width;
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < a->rows; r++) {
+        float *y = (float *)a->y + r * w;
+        unit_dots(a, (const float *)a->x + r * w, a->w1, r, 0, a->blocks,
+                  (float *)a->u + r * a->blocks);
+        hidden(a, r, h + r * a->blocks);
+        begin_row(a, y, 0, w);
+        add_units(a, h + r * a->blocks, a->w2, r, 0, w, y);
+    }
+}
+
+static void by_parts(const SparseFf *a, float *h)
+{
+    const int64_t w = a->width, cols = max64(COLS, round_up(ceil_div(w, 16), 64));
+    const int64_t across = ceil_div(w, cols), parts = ceil_div(a->blocks, GROUP);
+#pragma omp parallel if (a->rows * a->blocks * w > PARALLEL_FROM / 4)
+    {
+#pragma omp for schedule(static)
+        for (int64_t i = 0; i < a->rows * parts; i++) {
+            const int64_t r = i / parts, k = i % parts * GROUP;
+            unit_dots(a, (const float *)a->x + r * w, a->w1, r, k, min64(a->blocks, k + GROUP),
+                      (float *)a->u + r * a->blocks + k);
+        }
+#pragma omp for schedule(static)
+        for (int64_t r = 0; r < a->rows; r++)
+            hidden(a, r, h + r * a->blocks);
+#pragma omp for schedule(static)
+        for (int64_t i = 0; i < a->rows * across; i++) {
+            const int64_t r = i / across, c = i % across * cols, n = min64(cols, w - c);
+            begin_row(a, (float *)a->y + r * w, c, n);
+            add_units(a, h + r * a->blocks, a->w2, r, c, n, (float *)a->y + r * w);
+        }
+    }
+}
+
+Status CPU(sparse_ff_fwd)(Dev *d, const SparseFf *a)
+{
+    void *h;
+    TRY(dev_scratch(d, (size_t)(a->rows * a->blocks) * sizeof(float), &h));
+    if (a->rows <= FEW)
+        by_parts(a, h);
+    else
+        by_rows(a, h);
+    return ST_OK;
+}
+
+/* ---- backward ---- */
+
+/* All rows through block k: du[r,k], and the gradients of its units. */
+static void block_bwd(const SparseFf *a, int64_t k, float *du)
+{
+    const int64_t w = a->width;
+    for (int64_t r = 0; r < a->rows; r++) {
+        const float *dy = (const float *)a->dy + r * w, *x = (const float *)a->x + r * w;
+        const float *row = unit(a, a->w2, r, k), u = ((const float *)a->u)[r * a->blocks + k];
+        const int64_t at = row - (const float *)a->w2;
+        float *out = du + r * a->blocks + k, c = 1.0f;
+        *out = 0;
+        if (!(u > 0))
+            continue;
+        if (a->scaled)
+            c = mask(a, r, k);
+        dots(1, w, dy, &row, out);
+        *out *= c;
+        c *= u;
+        if (a->dw2 != NULL)
+            add_rows(1, w, &c, &dy, (float *)a->dw2 + at);
+        if (a->dw1 != NULL)
+            add_rows(1, w, out, &x, (float *)a->dw1 + at);
+    }
+}
+
+/* dz[n] += m_j (delta_nj - m_n) du u. */
+static void dz_block(const SparseFf *a, int64_t r, int64_t k, float pull)
+{
+    const int j = a->pick[r * a->blocks + k];
+    const float *z = logits(a, r, k);
+    const BlockSoft s = block_soft(z, a->block);
+    float *dz = (float *)a->dz + (z - (const float *)a->z);
+    const float m = block_mask(s, vset(z[j]))[0];
+    for (int n = 0; n < a->block; n += VW) {
+        vf mn = block_mask(s, vget(z + n, a->block - n));
+        vput(dz + n, vget(dz + n, a->block - n) - mn * (m * pull), a->block - n);
+    }
+    dz[j] += m * pull;
+}
+
+static void row_bwd(const SparseFf *a, int64_t r, const float *du)
+{
+    const float *u = (const float *)a->u + r * a->blocks;
+    if (a->dx != NULL)
+        add_units(a, du, a->w1, r, 0, a->width, (float *)a->dx + r * a->width);
+    for (int64_t k = 0; k < a->blocks && a->dz != NULL; k++)
+        if (du[k] != 0)
+            dz_block(a, r, k, du[k] * u[k]);
+}
+
+Status CPU(sparse_ff_bwd)(Dev *d, const SparseFf *a)
+{
+    void *scratch;
+    TRY(dev_scratch(d, (size_t)(a->rows * a->blocks) * sizeof(float), &scratch));
+    float *du = scratch;
+#pragma omp parallel if (a->rows * a->blocks * a->width > PARALLEL_FROM / 4)
+    {
+#pragma omp for schedule(static)
+        for (int64_t k = 0; k < a->blocks; k++)
+            block_bwd(a, k, du);
+#pragma omp for schedule(static)
+        for (int64_t r = 0; r < a->rows; r++)
+            row_bwd(a, r, du + r * a->blocks);
+    }
+    if (a->dbias == NULL)
+        return ST_OK;
+    return CPU(colsum)(d, a->rows, a->width, a->dy, a->dbias);
+}

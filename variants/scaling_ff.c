@@ -1,0 +1,20 @@
+/* scaling_ff.c - Scaling Transformers (Jaszczur 2021): attention that is dense, one feed-forward
+ * unit of every block. */
+#include "variants/template/sparse.h"
+
+const Variant variant_scaling_ff = {
+    .name = "scaling_ff",
+    .title = "attention that is dense, one feed-forward unit of every block",
+    .paper = "Jaszczur et al. 2021, Sparse is Enough in Scaling Transformers, arXiv:2111.12763",
+    .time = "T^2 D",
+    .state = "T D",
+    .mixer = &mixer_attention,
+    .channel = &channel_sparse,
+    .norm = NORM_LAYER,
+    .norm_eps = 1e-6,
+    .norm_bias = true,
+    .mixer_norm = NORM_PRE,
+    .channel_norm = NORM_PRE,
+    .blocks_per_layer = 1,
+
+};
