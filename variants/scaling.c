@@ -6,6 +6,12 @@ const Variant variant_scaling = {
     .name = "scaling",
     .title = "sparse feed-forward, projections and loss layer",
     .paper = "Jaszczur et al. 2021, Sparse is Enough in Scaling Transformers, arXiv:2111.12763",
+    .formula =
+        "Y[s,m] = sum_i x_i g[i,s] e[i,m] + b   Q, K, V = conv_q(Y), conv_k(Y), conv_v(Y)\n"
+        "y = x + concat_h( softmax(Q_h K_h' / sqrt(d)) V_h ), Q, K rotated, norm before both\n"
+        "z = y C1 C2 + cb   j_k = argmax over block k of z   (in training: see the paper)\n"
+        "out = y + b_2 + sum_k relu(y . w1_jk) w2_jk"
+        "\nlogits[s,m] = sum_i x_i g[i,s] e[i,m] + b",
     .time = "T^2 D",
     .state = "T D",
     .mixer = &mixer_modules,

@@ -241,6 +241,11 @@ const Mixer mixer_modules = {
     .options = options,
     .accepts = accepts,
     .params = params,
+    .params_help =
+        "g: gates of the modules; e: projection that they share; b: bias of the product; "
+        "conv_q: kernel of the queries; b_q: its bias; conv_k: of the keys; b_k: its bias; "
+        "conv_v: of the values; b_v: its bias; g_o: gates of the output; e_o: its projection; "
+        "b_o: its bias; conv_o: kernel of the output; bias_o: its bias",
     .state = state,
     .project = project,
     .mix = mix,

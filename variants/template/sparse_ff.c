@@ -17,7 +17,7 @@ enum { NOISE, COIN, N_DRAWS };
 enum { RNG_NOISE = 8, RNG_COIN }; /* which draw of the layer; see mix_rng */
 enum { BLOCK, RANK, TAU, QUANT_PROB, BY_CONTROLLER, KERNEL_SCALING };
 
-enum { N_DEFAULT = 64 };
+enum { N_DEFAULT = 32 };
 static const Option options[] = {
     {"block", N_DEFAULT, 1, 4096, true, "N: units of a block, of which one is used"},
     {"rank", 0, 0, 65536, true, "r: columns of C1; 0: the larger of 8 and D / N"},
@@ -144,6 +144,8 @@ const ChannelMixer channel_sparse = {
     .default_ffn = default_ffn,
     .ffn_multiple = block_of,
     .params = params,
+    .params_help = "c1: controller, to r columns; c2: to a logit for every unit; cb: its bias; "
+                   "w1: in, a row for every unit; w2: out, a row for every unit; b2: its bias",
     .draws = draws,
     .prepare = prepare,
     .choose = choose,
