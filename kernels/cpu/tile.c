@@ -9,8 +9,6 @@
 #define FLAT _Pragma("GCC unroll 16")
 #endif
 
-enum { LONG = 128 }; /* sums that leave time to fetch C meanwhile */
-
 /* One tile of C: rows and whole vectors of columns as given to the kernel. */
 typedef struct Micro {
     const float *a, *b;
@@ -35,8 +33,7 @@ __attribute__((always_inline)) static inline void micro(const int rows, const in
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < vecs; j++)
             acc[i][j] = vset(0);
-    if (t->k >= LONG)
-        FLAT
+    FLAT
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < vecs * VW; j += 16)
             __builtin_prefetch(t->c + i * t->ldc + j, 1);

@@ -19,8 +19,8 @@ import subprocess
 import sys
 import tempfile
 
-SUITES = ["battery", "golden", "cpu_ops", "cpu_rows", "cpu_attention", "cpu_chunks", "cpu_gemm",
-          "cpu_lsh", "conv", "rel", "reversible", "channel", "ops_grad", "ref", "model", "cost",
+SUITES = ["golden", "battery", "cpu_ops", "cpu_rows", "cpu_attention", "cpu_chunks", "cpu_gemm",
+          "cpu_lsh", "sparse", "conv", "rel", "reversible", "channel", "ops_grad", "ref", "model", "cost",
           "options"]
 SWAPS = {"+": "-", "-": "+", "*": "/", "/": "*", "<": "<=", "<=": "<", ">": ">=", ">=": ">",
          "==": "!=", "!=": "==", "&&": "||", "||": "&&"}
