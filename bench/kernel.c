@@ -14,11 +14,11 @@ const Option kernel_options[KERNEL_OPTIONS + 1] = {
 };
 
 const Kernel *const kernel_table[] = {
-    &kernel_attention,     &kernel_relu2,  &kernel_chunks,  &kernel_gemm,
-    &kernel_gemm_blas,     &kernel_matvec, &kernel_norm,    &kernel_gate,
-    &kernel_rope,          &kernel_add,    &kernel_affine,  &kernel_embed,
-    &kernel_cross_entropy, &kernel_adamw,  &kernel_lm_step, &kernel_lm_decode,
-    &kernel_prefill,       NULL,
+    &kernel_attention, &kernel_relu2,         &kernel_chunks, &kernel_gemm,
+    &kernel_gemm_blas, &kernel_matvec,        &kernel_norm,   &kernel_gate,
+    &kernel_rope,      &kernel_add,           &kernel_affine, &kernel_conv,
+    &kernel_embed,     &kernel_cross_entropy, &kernel_adamw,  &kernel_lm_step,
+    &kernel_lm_decode, &kernel_prefill,       NULL,
 };
 
 const Kernel *kernel_find(const char *name)

@@ -56,8 +56,8 @@ typedef struct Kernel {
 
 extern const Kernel kernel_attention, kernel_relu2, kernel_chunks; /* kernel_pairs.c */
 extern const Kernel kernel_gemm, kernel_gemm_blas, kernel_matvec;  /* kernel_products.c */
-extern const Kernel kernel_norm, kernel_gate, kernel_rope, kernel_add, kernel_affine, kernel_embed,
-    kernel_cross_entropy, kernel_adamw;                               /* kernel_rows.c */
+extern const Kernel kernel_norm, kernel_gate, kernel_rope, kernel_add, kernel_affine, kernel_conv,
+    kernel_embed, kernel_cross_entropy, kernel_adamw;                 /* kernel_rows.c */
 extern const Kernel kernel_lm_step, kernel_lm_decode, kernel_prefill; /* kernel_list.c */
 
 /* All of them, ending in NULL. */

@@ -80,6 +80,8 @@ const KernelCase kernel_cases[] = {
     {"rope", PASS_FWD, 2048, 1, 16, 1024, "", MEMORY, false},
     {"add", PASS_FWD, 2048, 1, 1, 1024, "", MEMORY, false},
     {"affine", PASS_FWD, 8192, 1, 1, 128, "", MEMORY, false},
+    {"conv", PASS_FWD, 2048, 1, 1, 1024, "k=3", MEMORY, false},
+    {"conv", PASS_BWD, 2048, 1, 1, 1024, "k=3", MEMORY, false},
     {"embed", PASS_FWD, 2048, 1, 1, 1024, "vocab=256", MEMORY, false},
     {"embed", PASS_BWD, 2048, 1, 1, 1024, "vocab=256", MEMORY, false},
     {"cross_entropy", PASS_FWD, 2048, 4, 1, 1, "vocab=256", MEMORY, false},

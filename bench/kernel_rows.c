@@ -160,6 +160,44 @@ const Kernel kernel_affine = {.name = "affine",
                               .run = run_affine,
                               .cold = true};
 
+/* ---- convolution of columns, with state neither before nor after: x w y; bwd: x w dy dx dw ----
+ */
+static void plan_conv(const KernelShape *s, KernelPlan *p)
+{
+    int64_t all = s->rows * s->width, taps = s->opt[OPT_K] * s->width;
+    take(p, ROLE_INPUT, all);
+    take(p, ROLE_INPUT, taps);
+    take(p, is_bwd(s) ? ROLE_INPUT : ROLE_OUTPUT, all);
+    p->flops = 2 * (double)all * (double)s->opt[OPT_K];
+    if (!is_bwd(s))
+        return;
+    take(p, ROLE_SUM, all);
+    take(p, ROLE_SUM, taps);
+    p->flops *= 2;
+}
+static Status run_conv(Dev *d, const KernelShape *s, void *const p[])
+{
+    Conv a = {.batch = s->batch,
+              .len = s->n,
+              .width = s->width,
+              .taps = (int)s->opt[OPT_K],
+              .x = p[P0],
+              .w = p[P1]};
+    if (!is_bwd(s)) {
+        a.y = p[P2];
+        return dev_kernels(d)->conv_fwd(d, &a);
+    }
+    a.dy = p[P2];
+    a.dx = p[P3];
+    a.dw = p[P4];
+    return dev_kernels(d)->conv_bwd(d, &a);
+}
+const Kernel kernel_conv = {.name = "conv",
+                            .help = "convolution of each column over positions, k taps",
+                            .plan = plan_conv,
+                            .run = run_conv,
+                            .cold = true};
+
 /* ---- embedding: ids table y; bwd: ids dy dtable ---- */
 static void plan_embed(const KernelShape *s, KernelPlan *p)
 {

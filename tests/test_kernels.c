@@ -139,7 +139,13 @@ Test(kernels, forward_work_is_what_the_tape_counts)
     op_rope(b.tape, &q, (RopeOpt){.heads = HEADS, .base = 10000, .half = true});
     expect_tape(&b, &row, "rope");
 
-    Tensor *all[] = {&q, &k, &v, &z[0], &z[1], &z[2], &z[3], &w};
+    Tensor taps;
+    cr_assert_eq(tensor_new(b.dev, &taps, REAL, MEM_PARAM, 2, (int64_t[]){3, WIDTH}), ST_OK);
+    row = predicted("conv", PASS_FWD, N, BATCH, 1, WIDTH, "k=3");
+    op_conv(b.tape, &q, &taps, NULL, NULL);
+    expect_tape(&b, &row, "conv");
+
+    Tensor *all[] = {&taps, &q, &k, &v, &z[0], &z[1], &z[2], &z[3], &w};
     tape_free(b.tape);
     for (int i = 0; i < COUNT(all); i++)
         tensor_free(b.dev, all[i]);
