@@ -280,10 +280,15 @@ Status model_random_state(Model *m, uint64_t seed)
 Status model_zero_grads(Model *m)
 {
     const Kernels *k = dev_kernels(m->dev);
+    Status st = ST_OK;
     CHECK(m->spec.grads);
-    for (int i = 0; i < m->n_params; i++)
-        TRY(k->fill(m->dev, tensor_size(&m->param[i].t), 0.0, m->param[i].t.grad.ptr));
-    return ST_OK;
+    for (int i = 0; i < m->n_params && st == ST_OK; i++) {
+        const Tensor *t = &m->param[i].t;
+        watch_enter(m->dev, "zero gradient", true);
+        st = k->fill(m->dev, tensor_size(t), 0.0, t->grad.ptr);
+        watch_leave(m->dev, 0, (double)t->grad.size);
+    }
+    return st;
 }
 
 static Status new_moments(Model *m, ModelParam *p)
@@ -311,11 +316,36 @@ static Status grad_norm(Model *m, double *norm)
     TRY(tensor_fill(m->dev, &m->grad_norm, 0.0));
     for (int i = 0; i < m->n_params; i++) {
         const Tensor *t = &m->param[i].t;
-        TRY(dev_kernels(m->dev)->sumsq(m->dev, tensor_size(t), t->grad.ptr, m->grad_norm.buf.ptr));
+        watch_enter(m->dev, "gradient norm", false);
+        Status st =
+            dev_kernels(m->dev)->sumsq(m->dev, tensor_size(t), t->grad.ptr, m->grad_norm.buf.ptr);
+        watch_leave(m->dev, 0, (double)t->grad.size);
+        TRY(st);
     }
     TRY(dev_read_f64(m->dev, &sum, m->grad_norm.buf, 0, 1));
     *norm = sqrt(sum);
     return ST_OK;
+}
+
+/* scale: of the gradient. Weights, moments: read and written. */
+static Status update(Model *m, ModelParam *p, const Optim *o, int64_t step, double scale)
+{
+    AdamW a = {.n = tensor_size(&p->t),
+               .step = step,
+               .lr = o->lr,
+               .beta1 = o->beta1,
+               .beta2 = o->beta2,
+               .eps = o->eps,
+               .decay = p->decay ? o->decay : 0.0,
+               .grad_scale = scale,
+               .w = p->t.buf.ptr,
+               .m = p->m.buf.ptr,
+               .v = p->v.buf.ptr,
+               .grad = p->t.grad.ptr};
+    watch_enter(m->dev, "adamw", false);
+    Status st = dev_kernels(m->dev)->adamw(m->dev, &a);
+    watch_leave(m->dev, 0, 7.0 * (double)p->t.buf.size);
+    return st;
 }
 
 Status model_adamw(Model *m, const Optim *o, int64_t step, double *norm)
@@ -327,22 +357,8 @@ Status model_adamw(Model *m, const Optim *o, int64_t step, double *norm)
     if (!isfinite(length))
         return FAIL(ST_NONFINITE, "the gradient norm is %g at step %lld", length, (long long)step);
     double scale = o->clip > 0 && length > o->clip ? o->clip / length : 1.0;
-    for (int i = 0; i < m->n_params; i++) {
-        ModelParam *p = &m->param[i];
-        AdamW a = {.n = tensor_size(&p->t),
-                   .step = step,
-                   .lr = o->lr,
-                   .beta1 = o->beta1,
-                   .beta2 = o->beta2,
-                   .eps = o->eps,
-                   .decay = p->decay ? o->decay : 0.0,
-                   .grad_scale = scale,
-                   .w = p->t.buf.ptr,
-                   .m = p->m.buf.ptr,
-                   .v = p->v.buf.ptr,
-                   .grad = p->t.grad.ptr};
-        TRY(dev_kernels(m->dev)->adamw(m->dev, &a));
-    }
+    for (int i = 0; i < m->n_params; i++)
+        TRY(update(m, &m->param[i], o, step, scale));
     if (norm != NULL)
         *norm = length;
     return ST_OK;

@@ -197,3 +197,24 @@ Status run_cases(Run *r)
     }
     return ST_OK;
 }
+
+/* ---- op by op ---- */
+static Status watch_ops(Run *r, const Job *j)
+{
+    Row row, like = {.kind = ROW_OPS, .c = j->c};
+    const PastRow *past = past_find(&r->past, &like);
+    if (past != NULL && past->status == ROW_OK)
+        return ST_OK;
+    TRY(run_ask_in_time(r, "ops", j, "watching the ops of a step", &row));
+    row.kind = ROW_OPS;
+    row.c = j->c;
+    return session_append(&r->session, &row);
+}
+
+Status run_ops(Run *r)
+{
+    for (int i = 0; i < r->plan.n && r->sweep.profile_ops; i++)
+        if (r->plan.job[i].status == ROW_OK)
+            TRY(watch_ops(r, &r->plan.job[i]));
+    return ST_OK;
+}

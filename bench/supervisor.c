@@ -200,7 +200,7 @@ static Status write_beginning(Run *r)
 
 static bool all_done(const Run *r)
 {
-    bool done = true;
+    bool done = !r->sweep.profile_ops;
     for (int i = 0; i < r->plan.n; i++)
         done = done && r->plan.job[i].done;
     for (int i = 0; i < r->n_trainings; i++)
@@ -242,6 +242,7 @@ static Status measure_all(Run *r)
     plan_sort(&r->plan);
     TRY(run_cases(r));
     TRY(run_trainings(r));
+    TRY(run_ops(r));
     TRY(session_append(&r->session, &end));
     summarise(r);
     fflush(stderr);
@@ -268,7 +269,7 @@ static Status run(Run *r, int argc, char *const argv[])
         return measure_all(r);
     progress_say(&r->session.progress, "%s: holds all %d rows already; --fresh measures them again",
                  r->sweep.out, r->plan.n + r->n_trainings);
-    return ST_OK;
+    return report_kernels(r->sweep.out, stdout);
 }
 
 static int exit_code(const Run *r, Status st, int signal)

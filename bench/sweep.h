@@ -40,6 +40,7 @@ typedef struct Sweep {
     int64_t segment;
     int64_t mem_limit; /* bytes; 0: a share of what is free */
     bool causal, hot, fresh, dry_run;
+    bool profile_ops; /* a ROW_OPS for every case */
     uint64_t seed;
     char set[160];
     char match[32]; /* a variant: the others get its number of parameters by other widths; "" */

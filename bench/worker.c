@@ -5,6 +5,7 @@
 #include "bench/check.h"
 #include "bench/fault.h"
 #include "bench/limits.h"
+#include "bench/op_clock.h"
 #include "bench/roof.h"
 #include "bench/train.h"
 #include "datasets/entropy.h"
@@ -79,6 +80,12 @@ static void measure_case(const Desk *desk, const Case *c, Row *row)
     row_fail(row, st);
 }
 
+static void watch_ops(const Desk *desk, const Case *c, Row *row)
+{
+    (void)desk;
+    ops_run(c, row);
+}
+
 static void train(const Desk *desk, const Case *c, Row *row)
 {
     train_row(c, desk->text != NULL ? desk->text : "", desk->tokens, row);
@@ -111,7 +118,7 @@ static const struct {
     const char *word;
     RequestFn *fn;
 } requests[] = {{"hello", hello},       {"predict", predict}, {"check", check}, {"roof", roof},
-                {"case", measure_case}, {"train", train},     {"text", text}};
+                {"case", measure_case}, {"ops", watch_ops},   {"train", train}, {"text", text}};
 
 /* ---- the line ---- */
 

@@ -4,8 +4,9 @@
  * standard output goes one Row for each, as JSON. Words: hello    a RUN row: instruction set, and
  * whether there is a CUDA device (backend "auto") predict  a CASE row without running it check  a
  * CHECK row case     a CASE row, measured                 roof   a ROOF row train    a TRAIN row
- * (TEXT, TOKENS)           text   a TEXT row (TEXT) What cannot be done is answered by a row with
- * status and reason: of those kinds where they have them, else a CASE row. */
+ * (TEXT, TOKENS)           ops    an OPS row: the case's step, op by op text   a TEXT row (TEXT)
+ * What cannot be done is answered by a row with status and reason: of those kinds where they have
+ * them, else a CASE row. */
 #ifndef LONGMIX_WORKER_H
 #define LONGMIX_WORKER_H
 

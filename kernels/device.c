@@ -32,6 +32,7 @@ struct Dev {
     Spare *spares[BUCKETS];
     Buf scratch;
     double counted_flops;
+    const Watch *watch; /* NULL: nobody */
 };
 
 struct Timer {
@@ -134,6 +135,26 @@ bool dev_is_dry(const Dev *d)
 {
     return d->backend->dry;
 }
+/* ---- watching ---- */
+void dev_watch(Dev *d, const Watch *w)
+{
+    d->watch = w;
+}
+bool dev_is_watched(const Dev *d)
+{
+    return d->watch != NULL;
+}
+void watch_enter(const Dev *d, const char *what, bool backward)
+{
+    if (d->watch != NULL)
+        d->watch->enter(d->watch->ctx, what, backward);
+}
+void watch_leave(const Dev *d, double flops, double bytes)
+{
+    if (d->watch != NULL)
+        d->watch->leave(d->watch->ctx, flops, bytes);
+}
+
 double dev_counted_flops(const Dev *d)
 {
     return d->counted_flops;
@@ -194,9 +215,8 @@ static void count(MemUse *m, MemTag tag, size_t size)
         m->peak_counted = m->live_counted;
 }
 
-Status dev_alloc(Dev *d, size_t size, MemTag tag, Buf *out)
+static Status allocate(Dev *d, size_t size, MemTag tag, Buf *out)
 {
-    *out = (Buf){0};
     CHECK(size > 0 && tag < MEM_TAGS);
     if (d->fail_in > 0 && --d->fail_in == 0)
         return FAIL(ST_OOM, "allocation of %zu bytes failed on request", size);
@@ -214,10 +234,17 @@ Status dev_alloc(Dev *d, size_t size, MemTag tag, Buf *out)
     return ST_OK;
 }
 
-void dev_free(Dev *d, Buf *b)
+Status dev_alloc(Dev *d, size_t size, MemTag tag, Buf *out)
 {
-    if (b->ptr == NULL)
-        return;
+    *out = (Buf){0};
+    watch_enter(d, "allocation", false);
+    Status st = allocate(d, size, tag, out);
+    watch_leave(d, 0, 0);
+    return st;
+}
+
+static void give_back(Dev *d, Buf *b)
+{
     CHECK(d->mem.live[b->tag] >= b->size);
     d->mem.live[b->tag] -= b->size;
     if (b->tag != MEM_WORK)
@@ -233,6 +260,15 @@ void dev_free(Dev *d, Buf *b)
         d->spare_bytes += size;
     }
     *b = (Buf){0};
+}
+
+void dev_free(Dev *d, Buf *b)
+{
+    if (b->ptr == NULL)
+        return;
+    watch_enter(d, "allocation", false);
+    give_back(d, b);
+    watch_leave(d, 0, 0);
 }
 
 Status dev_scratch(Dev *d, size_t size, void **out)

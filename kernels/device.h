@@ -81,6 +81,18 @@ void timer_free(Timer *t); /* NULL is fine */
 Status timer_start(Timer *t);
 Status timer_stop(Timer *t, double *seconds); /* waits for the second mark */
 
+/* Someone who wants to know where the time goes is told when a piece of work begins and ends;
+ * pieces may nest. backward: of an op. Nobody, as at first, costs a look at a pointer. */
+typedef struct Watch {
+    void *ctx;
+    void (*enter)(void *ctx, const char *what, bool backward);
+    void (*leave)(void *ctx, double flops, double bytes);
+} Watch;
+void dev_watch(Dev *d, const Watch *w); /* borrowed; NULL: nobody */
+bool dev_is_watched(const Dev *d);
+void watch_enter(const Dev *d, const char *what, bool backward);
+void watch_leave(const Dev *d, double flops, double bytes);
+
 /* Work done by the ref backend, counted by its loops as they run: multiply-adds times two. */
 double dev_counted_flops(const Dev *d);
 void dev_count_flops(Dev *d, double flops);

@@ -256,12 +256,31 @@ void tape_record(Tape *t, const Op *op, const Call *c)
         c->out[i]->needs_grad = c->out[i]->dtype == REAL && !c->out[i]->aside;
 }
 
+static Cost cost_of(const Op *op, const Call *c)
+{
+    return op->cost != NULL ? op->cost(c) : (Cost){0, call_bytes(c)};
+}
+
+/* Runs one side of an op before the eyes of who watches. A backward pass counts twice the work. */
+static Status run_side(const Op *op, const Call *c, bool backward)
+{
+    Status (*side)(const Call *) = backward ? op->backward : op->forward;
+    if (!dev_is_watched(c->dev))
+        return side(c);
+    Cost cost = cost_of(op, c);
+    double times = backward ? 2 : 1;
+    watch_enter(c->dev, op->name, backward);
+    Status st = side(c);
+    watch_leave(c->dev, times * cost.flops, times * cost.bytes);
+    return st;
+}
+
 Tensor *tape_run(Tape *t, const Op *op, Call *c)
 {
     if (t->status == ST_OK)
-        tape_fail(t, op->forward(c));
+        tape_fail(t, run_side(op, c, false));
     if (t->status == ST_OK && t->reruns == 0) {
-        t->cost = cost_add(t->cost, op->cost != NULL ? op->cost(c) : (Cost){0, call_bytes(c)});
+        t->cost = cost_add(t->cost, cost_of(op, c));
         t->n_ops++;
     }
     if (t->status == ST_OK && wants_grad(t, c))
@@ -286,7 +305,10 @@ static Status ensure_grad(Dev *d, Tensor *x)
     if (x->grad.ptr != NULL)
         return ST_OK;
     TRY(make_grad(d, x));
-    return dev_kernels(d)->fill(d, tensor_size(x), 0.0, x->grad.ptr);
+    watch_enter(d, "zero gradient", true);
+    Status st = dev_kernels(d)->fill(d, tensor_size(x), 0.0, x->grad.ptr);
+    watch_leave(d, 0, (double)x->grad.size);
+    return st;
 }
 
 static Status copy_grad(Dev *d, const void *from, Tensor *x)
@@ -358,7 +380,7 @@ Status tape_walk(Tape *t, int base)
         bool reached = r.call.always;
         TRY(prepare(&r.call, &reached));
         if (reached)
-            TRY(r.op->backward(&r.call));
+            TRY(run_side(r.op, &r.call, true));
         for (int i = 0; i < r.call.n_out; i++)
             if (r.call.out[i]->owned)
                 tensor_free(t->dev, r.call.out[i]);

@@ -14,9 +14,10 @@ enum {
     IN_ROOF = 1 << ROW_ROOF,
     IN_CHECK = 1 << ROW_CHECK,
     IN_CASE = 1 << ROW_CASE,
+    IN_OPS = 1 << ROW_OPS,
     IN_TRAIN = 1 << ROW_TRAIN,
     TIMED = IN_CASE | IN_TRAIN,
-    OF_CASE = IN_CHECK | TIMED
+    OF_CASE = IN_CHECK | IN_OPS | TIMED
 };
 
 const Field case_fields[] = {
@@ -79,6 +80,19 @@ static const Field point_fields[] = {
     {.name = NULL},
 };
 
+static const Field op_fields[] = {
+    {"op", FIELD_TEXT, AT(OpShare, op)},
+    {"backward", FIELD_BOOL, AT(OpShare, backward)},
+    {"calls", FIELD_I64, AT(OpShare, calls)},
+    {"allocs", FIELD_I64, AT(OpShare, allocs)},
+    {"seconds", FIELD_REAL, AT(OpShare, seconds)},
+    {"flops", FIELD_REAL, AT(OpShare, flops)},
+    {"bytes", FIELD_REAL, AT(OpShare, bytes)},
+    {"roof", FIELD_NAME, AT(OpShare, roof), .names = roof_names},
+    {"roof_fraction", FIELD_REAL, AT(OpShare, roof_fraction)},
+    {.name = NULL},
+};
+
 const Field row_fields[] = {
     {"kind", FIELD_NAME, AT(Row, kind), .names = row_kind_names},
     {"run", FIELD_TEXT, AT(Row, run)},
@@ -104,6 +118,13 @@ const Field row_fields[] = {
     {"bar", FIELD_REAL, AT(Row, bar), IN_CASE},
     {"segment_slope", FIELD_REAL, AT(Row, segment_slope), IN_CASE},
     {"rotated_bytes", FIELD_I64, AT(Row, rotated_bytes), IN_CASE},
+
+    {"ops", FIELD_OBJECTS, AT(Row, op), IN_OPS, .count = offsetof(Row, n_ops), .fields = op_fields,
+     .stride = sizeof(OpShare)},
+    {"step_seconds", FIELD_REAL, AT(Row, step_seconds), IN_OPS},
+    {"watched_seconds", FIELD_REAL, AT(Row, watched_seconds), IN_OPS},
+    {"region_seconds", FIELD_REAL, AT(Row, region_seconds), IN_OPS},
+    {"system_allocs", FIELD_I64, AT(Row, system_allocs), IN_OPS},
 
     {"error", FIELD_REAL, AT(Row, error), IN_CHECK},
     {"tolerance", FIELD_REAL, AT(Row, tolerance), IN_CHECK},

@@ -161,6 +161,7 @@ static Status write_all(FILE *f, const Rows *rows, const PlotNotes *notes, const
     TRY(table_quality(f, rows));
     table_roof(f, rows);
     TRY(table_kernels(f, rows));
+    table_ops(f, rows);
     TRY(table_checks(f, rows));
     TRY(table_failures(f, rows));
     if (selftest != NULL)
@@ -209,6 +210,7 @@ Status report_kernels(const char *journal, FILE *out)
     Rows rows;
     TRY(rows_load(journal, &rows));
     Status st = table_kernels(out, &rows);
+    table_ops(out, &rows);
     rows_free(&rows);
     return st;
 }

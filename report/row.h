@@ -7,7 +7,13 @@
 
 #include "kernels/base.h"
 
-enum { ROW_SCHEMA = 2, ROW_MAX_SAMPLES = 256, ROW_MAX_POINTS = 64, ROW_MAX_BUCKETS = 16 };
+enum {
+    ROW_SCHEMA = 2,
+    ROW_MAX_SAMPLES = 256,
+    ROW_MAX_POINTS = 64,
+    ROW_MAX_BUCKETS = 16,
+    ROW_MAX_OPS = 48
+};
 
 typedef enum Level { LEVEL_MIX, LEVEL_LAYER, LEVEL_MODEL, LEVEL_KERNEL, LEVELS } Level;
 typedef enum Pass { PASS_FWD, PASS_BWD, PASS_TRAIN, PASS_PREFILL, PASS_DECODE, PASSES } Pass;
@@ -50,6 +56,7 @@ typedef enum RowKind {
     ROW_ROOF,  /* measured SGEMM rate and memory bandwidth */
     ROW_CHECK, /* a variant held against ref before it is timed */
     ROW_CASE,  /* a timed point */
+    ROW_OPS,   /* where the time of a case's step goes, op by op */
     ROW_TRAIN, /* a training with its held-out bits per byte */
     ROW_END,   /* the run finished: what was planned is all here */
     ROW_KINDS
@@ -92,6 +99,17 @@ typedef struct Point {
     double seconds, train_bpb, valid_bpb; /* valid_bpb: NaN where it was not evaluated */
 } Point;
 
+/* An op in a step, or what is outside of them: "allocation" and "tape". */
+typedef struct OpShare {
+    char op[24];
+    bool backward;
+    int64_t calls, allocs; /* of a step; blocks of memory asked for since the op before */
+    double seconds;        /* in it, but not in what it called */
+    double flops, bytes;
+    Roof roof;
+    double roof_fraction;
+} OpShare;
+
 typedef struct Row {
     RowKind kind;
     char run[24];   /* run id: of the ROW_RUN it belongs to */
@@ -115,6 +133,13 @@ typedef struct Row {
     /* prefill: seconds per token of segments at the start, middle and end of the pass */
     double segment_slope;  /* relative change of a segment's time from first to last tenth */
     int64_t rotated_bytes; /* inputs, with gradients, that steps took in turn; 0: always one */
+
+    /* OPS */
+    int n_ops;
+    OpShare op[ROW_MAX_OPS];
+    double step_seconds, watched_seconds; /* median of a step, and of one that is watched */
+    double region_seconds;                /* to start the threads once, with nothing to do */
+    int64_t system_allocs;                /* of the watched steps, those that went to the system */
 
     /* CHECK */
     double error, tolerance; /* largest relative error against ref, and what is allowed */

@@ -355,3 +355,21 @@ Test(report, kernels_stand_against_their_bars)
     free(text);
     leave(&p);
 }
+
+Test(report, ops_have_shares_of_the_step)
+{
+    Place p = place();
+    char *text = NULL;
+    size_t size = 0;
+    Row row = sample_row(ROW_OPS);
+    small_journal(&p, &row, 1);
+    FILE *f = open_memstream(&text, &size);
+    cr_assert_eq(report_kernels(p.journal, f), ST_OK, "%s", status_reason());
+    fclose(f);
+    cr_expect(strstr(text, "| linear bwd           |    13 |     750 ms |  75.0 %") != NULL, "%s",
+              text);
+    cr_expect(strstr(text, "tape 25.0 %") != NULL && strstr(text, "13 ops") != NULL, "%s", text);
+    cr_expect(strstr(text, "9 blocks, 3 of all steps from the system") != NULL, "%s", text);
+    free(text);
+    leave(&p);
+}

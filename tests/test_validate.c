@@ -82,6 +82,10 @@ static void no_roof(Row *r)
 {
     r->roof = ROOF_NONE;
 }
+static void other_sum(Row *r)
+{
+    r->op[1].seconds *= 1.1;
+}
 static void no_length(Row *r)
 {
     r->c.n = 0;
@@ -96,6 +100,8 @@ Test(validate, broken_rules_are_found_with_their_line)
     expect_broken(&p, ROW_CASE, other_fraction, ":3: a roof that does not fit");
     expect_broken(&p, ROW_TRAIN, other_fraction, ":3: a roof that does not fit");
     expect_broken(&p, ROW_CASE, no_roof, ":3: a roof that does not fit");
+    expect_broken(&p, ROW_OPS, other_sum, ":3: no ops, or their times are not");
+    expect_broken(&p, ROW_OPS, unchecked, ":3: no passed check of its variant");
     expect_broken(&p, ROW_CASE, no_length, ":3: a name in the case is empty, or one of");
     expect_broken(&p, ROW_CASE, unchecked, ":3: no passed check of its variant");
     expect_broken(&p, ROW_TRAIN, unchecked, ":3: no passed check of its variant");
