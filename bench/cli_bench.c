@@ -213,8 +213,11 @@ static Status choose(const Args *a, Sweep *s)
         TRY(ask_group(a, s));
     TRY(parse_names(given_or(a, VARIANTS, "all"), "variant", variants.name, &mask));
     s->training.variants &= mask;
-    for (int i = 0; i < s->n_groups; i++)
+    for (int i = 0; i < s->n_groups; i++) {
         s->group[i].variants &= mask;
+        if (a->given[VARIANTS] != NULL && !s->group[i].asked)
+            s->group[i].kernels = 0; /* of a profile, variants are what is asked for */
+    }
     return ST_OK;
 }
 

@@ -8,7 +8,8 @@
 typedef struct ProfileGroup {
     const char *variants, *levels, *passes, *impls, *n; /* variants NULL ends the list */
     double time_limit;                                  /* seconds a case; 0: the profile's */
-    bool must;                                          /* never left out for the budget */
+    bool must;                                          /* never left out for the budget; of
+                                                           kernels: the slow ones, too */
 } ProfileGroup;
 
 typedef struct Profile {

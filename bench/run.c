@@ -159,7 +159,7 @@ static Status judge(Run *r, Job *j, int index, Row *row)
         name_case(&j->c, what, sizeof what);
         show_case(r, j, index);
         TRY(run_ask_in_time(r, "case", j, what, row));
-        if (row->status == ROW_OK)
+        if (row->status == ROW_OK && j->c.level != LEVEL_KERNEL)
             plan_learn(&r->plan, j->cost, clock_now() - begin);
         return ST_OK;
     }
