@@ -11,6 +11,7 @@
 # NAME     of the variant that make new-variant begins
 # LIMIT    seconds that one test binary may take
 # WRAP     what to run the tests under, such as valgrind
+# PEER     what `make peers` compares with: a program that speaks the protocol of bench/sampler.h
 # PROFILE  which sweep `make bench` runs
 # BASE     the revision that `make regress` compares with; empty: see bench/regress.sh
 # COMPARE  more options of `longmix compare`: make regress COMPARE="--variants gau --plot plots"
@@ -25,6 +26,7 @@ PROFILE  = quick
 FUZZ_SECONDS = 600
 SETUP    = sh bench/setup.sh
 PYTHON   = /usr/bin/python3
+PEER     = bench/peer_torch.py
 RESULTS  = results/$(PROFILE).jsonl
 BENCH    = bench --profile $(PROFILE) --out $(RESULTS)
 TRUST    = results/selftest.json
@@ -92,8 +94,8 @@ FUZZED  = tests/fuzz/input.c kernels/base.c bench/parse.c variants/template/mixe
                      report/validate.c datasets/*.c)
 
 # ---- targets -----------------------------------------------------------------------------------
-.PHONY: all help setup text bench report regress baseline selftest binaries test mutations check check-all fuzz golden
-.PHONY: format clean new-variant FORCE
+.PHONY: all help setup text bench peers report regress baseline selftest binaries test mutations check check-all fuzz
+.PHONY: golden format clean new-variant FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
 ifeq ($(MAKELEVEL)$(filter clean,$(MAKECMDGOALS)),0)
@@ -117,6 +119,10 @@ baseline: $(BUILD)/longmix      ## write that file again: work, memory and resul
 
 selftest: $(BUILD)/longmix      ## how often comparisons are right here, for the report: 25 minutes
 	$(BUILD)/longmix selftest stats --out $(TRUST)
+
+peers: $(BUILD)/longmix         ## some cases beside PyTorch, where it is; then the report again
+	@$(PEER) --try && $(BUILD)/longmix bench --peer $(PEER) --out $(RESULTS) && \
+	$(BUILD)/longmix $(REPORT)
 
 test: binaries                  ## all tests, or those of TESTS="name ..."
 	@LONGMIX=$(BUILD)/longmix sh tests/run.sh $(LIMIT) "$(WRAP)" $(TESTS:%=$(BUILD)/tests/test_%)

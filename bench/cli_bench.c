@@ -42,6 +42,7 @@ enum {
     DATA,
     HOT,
     PROFILE_OPS,
+    PEER,
     DRY_RUN,
     TRAIN_TOKENS,
     N_OPTIONS
@@ -98,6 +99,11 @@ static const struct argp_option options[] = {
     {"profile-ops", FIRST + PROFILE_OPS, NULL, 0,
      "also where the time of a step goes, op by op; default: a training step of a vanilla model of "
      "0.4M parameters at 512 tokens",
+     3},
+    {"peer", FIRST + PEER, "PROGRAM", 0,
+     "instead of a sweep: some cases in turn with another program that speaks our protocol, such "
+     "as "
+     "bench/peer_torch.py (`make peers`)",
      3},
     {NULL, 0, NULL, 0, "Files:", 4},
     {"out", FIRST + OUT, "FILE", 0, "the journal; default results/PROFILE.jsonl", 4},
@@ -289,6 +295,22 @@ static Status find_text(const Args *a, Sweep *s)
     return ST_OK;
 }
 
+/* A peer comes alone: nothing is swept. */
+static Status find_peer(const Args *a, Sweep *s)
+{
+    const char *peer = a->given[PEER];
+    if (peer == NULL)
+        return ST_OK;
+    if (strlen(peer) >= sizeof s->peer || access(peer, X_OK) != 0)
+        return FAIL(ST_USAGE, "--peer: '%.80s' is no program that can be run", peer);
+    snprintf(s->peer, sizeof s->peer, "%s%s", strchr(peer, '/') == NULL ? "./" : "", peer);
+    s->n_groups = 0;
+    s->training.tokens = 0;
+    s->training.variants = 0;
+    snprintf(s->profile, sizeof s->profile, "peers");
+    return ST_OK;
+}
+
 static Status name_out(const Args *a, Sweep *s)
 {
     int n = a->given[OUT] != NULL ? snprintf(s->out, sizeof s->out, "%s", a->given[OUT])
@@ -333,6 +355,7 @@ static Status sweep_of(const Args *a, Sweep *s)
         snprintf(s->match, sizeof s->match, "%s", variants.name[match]);
     }
     TRY(sweep_check(s));
+    TRY(find_peer(a, s));
     return find_text(a, s);
 }
 

@@ -114,7 +114,7 @@ static Status time_beside(KernelRig *r, const Case *c, double begin, Row *row)
         return FAIL(ST_UNSUPPORTED, "no roof is measured on backend %s", c->backend);
     Status st = beside_init(&b, c, roof);
     row->roof = roof;
-    Side subject = {r, kernel_rig_run, roof_work(row)}, base = {&b, beside_run, b.work};
+    Runner subject = {r, kernel_rig_run, roof_work(row)}, base = {&b, beside_run, b.work};
     PairPlan plan = {clock_now, fmin(MOST, measure_share(c->time_limit)), begin + c->time_limit,
                      c->seed};
     if (st == ST_OK)

@@ -17,7 +17,7 @@ typedef struct Pairs {
 } Pairs;
 
 /* Runs it warm, and finds how many steps make a sample. A step of a second needs no warming. */
-static Status warm(const Side *s, int *steps)
+static Status warm(const Runner *s, int *steps)
 {
     double seconds = 0;
     *steps = 1;
@@ -29,7 +29,7 @@ static Status warm(const Side *s, int *steps)
     return ST_OK;
 }
 
-static Status sample(const Side *s, int steps, double *seconds)
+static Status sample(const Runner *s, int steps, double *seconds)
 {
     double all = 0;
     TRY(s->run(s->ctx, steps, &all));
@@ -37,7 +37,7 @@ static Status sample(const Side *s, int steps, double *seconds)
     return ST_OK;
 }
 
-static Status add_pair(const Side *side[2], uint64_t seed, Pairs *p)
+static Status add_pair(const Runner *side[2], uint64_t seed, Pairs *p)
 {
     double seconds[2];
     int first = (int)(rng_bits(seed, 0, (uint64_t)p->n) & 1);
@@ -94,9 +94,10 @@ static void finish(const Pairs *p, const char *why, PairResult *out)
     summarise(p->rate, p->n, &out->base_rate, &lo, &hi);
 }
 
-Status measure_pair(const Side *subject, const Side *base, const PairPlan *plan, PairResult *out)
+Status measure_pair(const Runner *subject, const Runner *base, const PairPlan *plan,
+                    PairResult *out)
 {
-    const Side *side[2] = {subject, base};
+    const Runner *side[2] = {subject, base};
     Pairs p = {.n = 0};
     const char *why = NULL;
     *out = (PairResult){0};

@@ -5,12 +5,12 @@
 #include "report/row.h"
 
 /* One of the two. */
-typedef struct Side {
+typedef struct Runner {
     void *ctx;
     /* Runs so many steps; *seconds is the time of all of them. */
     Status (*run)(void *ctx, int steps, double *seconds);
     double work; /* of one step, in the unit of the rate */
-} Side;
+} Runner;
 
 /* Pairs in random order, each sample 2 ms or more, until the 99 % sign interval of the ratio is
  * narrower than 3 %, or at 100 pairs, or after `share` seconds with 8 pairs, or at the deadline on
@@ -28,6 +28,7 @@ typedef struct PairResult {
     Timing timing;
 } PairResult;
 
-Status measure_pair(const Side *subject, const Side *base, const PairPlan *plan, PairResult *out);
+Status measure_pair(const Runner *subject, const Runner *base, const PairPlan *plan,
+                    PairResult *out);
 
 #endif

@@ -3,6 +3,7 @@
 #include "bench/clock.h"
 
 #include "bench/check.h"
+#include "bench/peer.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -10,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const double CHECK_LIMIT = 120; /* seconds */
+static const double CHECK_LIMIT = 120, PEER_LIMIT = 200; /* seconds */
 
 Status run_ask(Run *r, const char *word, const Case *c, double limit, const char *what, Row *row)
 {
@@ -216,5 +217,36 @@ Status run_ops(Run *r)
     for (int i = 0; i < r->plan.n && r->sweep.profile_ops; i++)
         if (r->plan.job[i].status == ROW_OK)
             TRY(watch_ops(r, &r->plan.job[i]));
+    return ST_OK;
+}
+
+/* ---- beside another program ---- */
+static Status meet_peer(Run *r, const Case *c)
+{
+    char what[96], reason[256] = "";
+    Row row, like = {.kind = ROW_PEER, .c = *c};
+    RowStatus status = ROW_OK;
+    const PastRow *past = past_find(&r->past, &like);
+    if (past != NULL && past->status == ROW_OK)
+        return ST_OK;
+    TRY(run_checked(r, c, &status, reason, sizeof reason));
+    name_case(c, what, sizeof what);
+    if (status == ROW_OK)
+        TRY(run_ask(r, "peer", c, PEER_LIMIT, what, &row));
+    else
+        row = (Row){.status = status};
+    if (status != ROW_OK)
+        memcpy(row.reason, reason, sizeof row.reason);
+    row.kind = ROW_PEER;
+    row.c = *c;
+    return session_append(&r->session, &row);
+}
+
+Status run_peers(Run *r)
+{
+    for (const PeerCase *p = peer_cases; p->variant != NULL && r->sweep.peer[0] != '\0'; p++) {
+        Case c = peer_case(p, r->sweep.threads, r->sweep.mem_limit);
+        TRY(meet_peer(r, &c));
+    }
     return ST_OK;
 }

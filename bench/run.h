@@ -41,6 +41,8 @@ void run_place(const Run *r, Row *row);
 /* A row for every job that has none. */
 Status run_cases(Run *r);
 Status run_trainings(Run *r);
+/* A ROW_PEER for every case of peer_cases, if there is a peer. */
+Status run_peers(Run *r);
 /* A ROW_OPS for every case with a number, if they are wanted. */
 Status run_ops(Run *r);
 

@@ -6,6 +6,7 @@
 #include "bench/machine.h"
 #include "bench/outline.h"
 #include "bench/past.h"
+#include "bench/peer.h"
 #include "bench/run.h"
 #include "bench/train.h"
 #include "report/results.h"
@@ -75,7 +76,7 @@ static Status make_jobs(Run *r)
         r->training = jobs_of(cases, r->n_trainings);
     free(cases);
     r->plan.budget = r->sweep.budget;
-    if (st == ST_OK && r->plan.n + r->n_trainings == 0)
+    if (st == ST_OK && r->plan.n + r->n_trainings == 0 && r->sweep.peer[0] == '\0')
         st = FAIL(ST_USAGE, "nothing of this profile is left to measure with these variants");
     return st;
 }
@@ -152,7 +153,9 @@ static Status predict_all(Run *r)
 static Status measure_roof(Run *r, Row *row)
 {
     const double guess = 1e10; /* flop/s and bytes/s */
-    Case c = r->plan.n > 0 ? r->plan.job[0].c : r->training[0].c;
+    Case c = r->plan.n > 0        ? r->plan.job[0].c
+             : r->n_trainings > 0 ? r->training[0].c
+                                  : peer_case(peer_cases, r->sweep.threads, r->sweep.mem_limit);
     TRY(run_ask(r, "roof", &c, ROOF, "measuring the machine's own speed", row));
     if (row->status != ROW_OK)
         progress_say(&r->session.progress, "the machine's speed is unknown: %s", row->reason);
@@ -200,7 +203,7 @@ static Status write_beginning(Run *r)
 
 static bool all_done(const Run *r)
 {
-    bool done = !r->sweep.profile_ops;
+    bool done = !r->sweep.profile_ops && r->sweep.peer[0] == '\0';
     for (int i = 0; i < r->plan.n; i++)
         done = done && r->plan.job[i].done;
     for (int i = 0; i < r->n_trainings; i++)
@@ -242,6 +245,7 @@ static Status measure_all(Run *r)
     plan_sort(&r->plan);
     TRY(run_cases(r));
     TRY(run_trainings(r));
+    TRY(run_peers(r));
     TRY(run_ops(r));
     TRY(session_append(&r->session, &end));
     summarise(r);
@@ -291,6 +295,8 @@ int supervise(const Sweep *s, int argc, char *const argv[])
 {
     Run r = {.sweep = *s};
     limits_unpin();
+    if (s->peer[0] != '\0')
+        setenv("LONGMIX_PEER", s->peer, 1);
     Status st = session_open(&r.session, s->data[0] != '\0' ? s->data : NULL, s->training.tokens);
     if (st == ST_OK)
         st = run(&r, argc, argv);

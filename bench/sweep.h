@@ -41,6 +41,7 @@ typedef struct Sweep {
     int64_t mem_limit; /* bytes; 0: a share of what is free */
     bool causal, hot, fresh, dry_run;
     bool profile_ops; /* a ROW_OPS for every case */
+    char peer[512];   /* a program to be compared with, instead of a sweep; "": none */
     uint64_t seed;
     char set[160];
     char match[32]; /* a variant: the others get its number of parameters by other widths; "" */

@@ -6,6 +6,7 @@
 #include "bench/fault.h"
 #include "bench/limits.h"
 #include "bench/op_clock.h"
+#include "bench/peer.h"
 #include "bench/roof.h"
 #include "bench/train.h"
 #include "datasets/entropy.h"
@@ -86,6 +87,12 @@ static void watch_ops(const Desk *desk, const Case *c, Row *row)
     ops_run(c, row);
 }
 
+static void meet_peer(const Desk *desk, const Case *c, Row *row)
+{
+    (void)desk;
+    peer_run(c, row);
+}
+
 static void train(const Desk *desk, const Case *c, Row *row)
 {
     train_row(c, desk->text != NULL ? desk->text : "", desk->tokens, row);
@@ -117,8 +124,9 @@ static void text(const Desk *desk, const Case *c, Row *row)
 static const struct {
     const char *word;
     RequestFn *fn;
-} requests[] = {{"hello", hello},       {"predict", predict}, {"check", check}, {"roof", roof},
-                {"case", measure_case}, {"ops", watch_ops},   {"train", train}, {"text", text}};
+} requests[] = {{"hello", hello},    {"predict", predict},   {"check", check},
+                {"roof", roof},      {"case", measure_case}, {"ops", watch_ops},
+                {"peer", meet_peer}, {"train", train},       {"text", text}};
 
 /* ---- the line ---- */
 

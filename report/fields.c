@@ -14,10 +14,11 @@ enum {
     IN_ROOF = 1 << ROW_ROOF,
     IN_CHECK = 1 << ROW_CHECK,
     IN_CASE = 1 << ROW_CASE,
+    IN_PEER = 1 << ROW_PEER,
     IN_OPS = 1 << ROW_OPS,
     IN_TRAIN = 1 << ROW_TRAIN,
     TIMED = IN_CASE | IN_TRAIN,
-    OF_CASE = IN_CHECK | IN_OPS | TIMED
+    OF_CASE = IN_CHECK | IN_PEER | IN_OPS | TIMED
 };
 
 const Field case_fields[] = {
@@ -109,13 +110,19 @@ const Field row_fields[] = {
     {"bytes", FIELD_REAL, AT(Row, bytes), TIMED},
     {"params", FIELD_I64, AT(Row, params), TIMED},
     {"tokens", FIELD_I64, AT(Row, tokens), TIMED},
-    {"timing", FIELD_OBJECT, AT(Row, timing), TIMED, .fields = timing_fields},
+    {"timing", FIELD_OBJECT, AT(Row, timing), TIMED | IN_PEER, .fields = timing_fields},
     {"roof", FIELD_NAME, AT(Row, roof), TIMED, .names = roof_names},
     {"roof_rate", FIELD_REAL, AT(Row, roof_rate), TIMED},
     {"roof_fraction", FIELD_REAL, AT(Row, roof_fraction), TIMED},
     {"fraction_lo", FIELD_REAL, AT(Row, fraction_lo), IN_CASE},
     {"fraction_hi", FIELD_REAL, AT(Row, fraction_hi), IN_CASE},
-    {"bar", FIELD_REAL, AT(Row, bar), IN_CASE},
+    {"bar", FIELD_REAL, AT(Row, bar), IN_CASE | IN_PEER},
+    {"peer", FIELD_TEXT, AT(Row, peer), IN_PEER},
+    {"peer_runs", FIELD_TEXT, AT(Row, peer_runs), IN_PEER},
+    {"peer_seconds", FIELD_REAL, AT(Row, peer_seconds), IN_PEER},
+    {"ratio", FIELD_REAL, AT(Row, ratio), IN_PEER},
+    {"ratio_lo", FIELD_REAL, AT(Row, ratio_lo), IN_PEER},
+    {"ratio_hi", FIELD_REAL, AT(Row, ratio_hi), IN_PEER},
     {"segment_slope", FIELD_REAL, AT(Row, segment_slope), IN_CASE},
     {"rotated_bytes", FIELD_I64, AT(Row, rotated_bytes), IN_CASE},
 

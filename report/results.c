@@ -75,7 +75,20 @@ static bool uses_cuda(const Rows *rows)
     return false;
 }
 
-/* The machine, the build and the run. */
+/* The newest run of each profile has its rows in here. */
+static void write_command(FILE *f, const Row *r)
+{
+    fprintf(f, "- profile ");
+    put_text(f, r->profile[0] != '\0' ? r->profile : "unknown");
+    fprintf(f, ", ");
+    put_text(f, r->date[0] != '\0' ? r->date : "unknown");
+    fprintf(f, ": `");
+    for (const char *p = r->command; *p != '\0'; p++)
+        fputc(*p == '`' || *p < ' ' ? ' ' : *p, f);
+    fprintf(f, "`\n");
+}
+
+/* The machine, the build and the runs. */
 static void write_run(FILE *f, const Rows *rows)
 {
     const Row *r = rows_run(rows);
@@ -94,12 +107,9 @@ static void write_run(FILE *f, const Rows *rows)
     item(f, "flags", r->flags);
     item(f, "commit", r->commit);
     item(f, "build", r->build);
-    item(f, "date", r->date);
-    item(f, "profile", r->profile);
-    fprintf(f, "- made by: `");
-    for (const char *p = r->command; *p != '\0'; p++)
-        fputc(*p == '`' || *p < ' ' ? ' ' : *p, f);
-    fprintf(f, "`\n");
+    for (const Row *run = rows->row; run < rows->row + rows->n; run++)
+        if (run->kind == ROW_RUN)
+            write_command(f, run);
     fprintf(f, "- The CUDA backend was %s", cuda ? "used: " : "not used: ");
     put_text(f, r->cuda[0] != '\0' ? r->cuda : "no reason was recorded");
     fprintf(f, "\n");
@@ -161,6 +171,7 @@ static Status write_all(FILE *f, const Rows *rows, const PlotNotes *notes, const
     TRY(table_quality(f, rows));
     table_roof(f, rows);
     TRY(table_kernels(f, rows));
+    table_peers(f, rows);
     table_ops(f, rows);
     TRY(table_checks(f, rows));
     TRY(table_failures(f, rows));
@@ -210,6 +221,7 @@ Status report_kernels(const char *journal, FILE *out)
     Rows rows;
     TRY(rows_load(journal, &rows));
     Status st = table_kernels(out, &rows);
+    table_peers(out, &rows);
     table_ops(out, &rows);
     rows_free(&rows);
     return st;

@@ -11,8 +11,8 @@ const char *const level_names[LEVELS + 1] = {"mix", "layer", "model", "kernel", 
 const char *const pass_names[PASSES + 1] = {"fwd", "bwd", "train", "prefill", "decode", NULL};
 const char *const impl_names[IMPLS + 1] = {"tiled", "naive", NULL};
 const char *const roof_names[ROOFS + 1] = {"none", "sgemm", "bandwidth", "start", NULL};
-const char *const row_kind_names[ROW_KINDS + 1] = {"run", "text",  "roof", "check", "case",
-                                                   "ops", "train", "end",  NULL};
+const char *const row_kind_names[ROW_KINDS + 1] = {"run",  "text", "roof",  "check", "case",
+                                                   "peer", "ops",  "train", "end",   NULL};
 const char *const row_status_names[ROW_STATUSES + 1] = {
     "ok",          "oom",          "oom_predicted", "timeout",       "timeout_predicted",
     "unsupported", "failed_check", "crash",         "skipped_after", "skipped_budget",
@@ -40,13 +40,16 @@ void row_key(const Row *r, char *key, size_t size)
 {
     size_t used = (size_t)snprintf(key, size, "%s ", row_kind_names[r->kind]);
     CHECK(used < size);
+    if (r->kind == ROW_RUN)
+        used += (size_t)snprintf(key + used, size - used, "%s", r->profile);
     if (r->kind == ROW_TEXT)
         used += (size_t)snprintf(key + used, size - used, "%s %s", r->text_name, r->text_sha256);
     if (r->kind == ROW_TRAIN)
         used += (size_t)snprintf(key + used, size - used, "lr=%.17g steps=%" PRId64 " text=%s ",
                                  r->lr, r->steps, r->text_sha256);
     CHECK(used < size);
-    if (r->kind == ROW_CHECK || r->kind == ROW_CASE || r->kind == ROW_OPS || r->kind == ROW_TRAIN)
+    if (r->kind == ROW_CHECK || r->kind == ROW_CASE || r->kind == ROW_PEER || r->kind == ROW_OPS ||
+        r->kind == ROW_TRAIN)
         case_key(&r->c, key + used, size - used);
 }
 

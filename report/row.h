@@ -56,6 +56,7 @@ typedef enum RowKind {
     ROW_ROOF,  /* measured SGEMM rate and memory bandwidth */
     ROW_CHECK, /* a variant held against ref before it is timed */
     ROW_CASE,  /* a timed point */
+    ROW_PEER,  /* a case beside another program */
     ROW_OPS,   /* where the time of a case's step goes, op by op */
     ROW_TRAIN, /* a training with its held-out bits per byte */
     ROW_END,   /* the run finished: what was planned is all here */
@@ -129,10 +130,14 @@ typedef struct Row {
     Roof roof;                       /* which one limits this case: see SCHEMA.md */
     double roof_rate, roof_fraction; /* in the roof's unit; the case's own rate as a part of it */
     double fraction_lo, fraction_hi; /* level kernel: 99 % interval of the paired fractions */
-    double bar;                      /* level kernel: the fraction that is asked for; 0: none */
+    double bar;                      /* level kernel, PEER: what is asked for; 0: nothing */
     /* prefill: seconds per token of segments at the start, middle and end of the pass */
     double segment_slope;  /* relative change of a segment's time from first to last tenth */
     int64_t rotated_bytes; /* inputs, with gradients, that steps took in turn; 0: always one */
+
+    /* PEER: timing is ours */
+    char peer[96], peer_runs[96];                   /* its name and version; what it runs */
+    double peer_seconds, ratio, ratio_lo, ratio_hi; /* peer's time / ours, 99 % interval */
 
     /* OPS */
     int n_ops;

@@ -15,6 +15,7 @@ Status table_headline(FILE *f, const Rows *rows); /* speed, memory, crossings, d
 Status table_costs(FILE *f, const Rows *rows);    /* parameters, flops a token */
 Status table_quality(FILE *f, const Rows *rows);
 void table_roof(FILE *f, const Rows *rows);
+void table_peers(FILE *f, const Rows *rows);
 void table_ops(FILE *f, const Rows *rows);
 Status table_kernels(FILE *f, const Rows *rows);
 Status table_checks(FILE *f, const Rows *rows);

@@ -88,6 +88,11 @@ static bool has_training(const Row *r)
     return r->status != ROW_OK || (r->steps >= 1 && r->train_tokens >= 1 && r->train_seconds > 0 &&
                                    r->valid_bpb > 0 && r->test_bpb > 0);
 }
+static bool has_ratio(const Row *r)
+{
+    return r->status != ROW_OK || (r->peer[0] != '\0' && r->peer_seconds > 0 && r->ratio_lo > 0 &&
+                                   r->ratio_lo <= r->ratio && r->ratio <= r->ratio_hi);
+}
 static bool has_ops(const Row *r)
 {
     double sum = 0;
@@ -106,7 +111,7 @@ static bool points_ascend(const Row *r)
 
 enum {
     ALL = (1 << ROW_KINDS) - 1,
-    OF_CASE = 1 << ROW_CHECK | 1 << ROW_CASE | 1 << ROW_OPS | 1 << ROW_TRAIN,
+    OF_CASE = 1 << ROW_CHECK | 1 << ROW_CASE | 1 << ROW_PEER | 1 << ROW_OPS | 1 << ROW_TRAIN,
     TIMED = 1 << ROW_CASE | 1 << ROW_TRAIN
 };
 
@@ -127,6 +132,8 @@ static const struct {
     {TIMED, quantiles_fit, "quantiles or interval out of order"},
     {1 << ROW_CASE, has_work, "tokens, memory or flops are missing"},
     {TIMED, roof_fits, "a roof that does not fit its fraction, or a fraction without a roof"},
+    {1 << ROW_PEER, has_samples, "no samples, or one that is not positive"},
+    {1 << ROW_PEER, has_ratio, "no peer, no time of it, or a ratio outside of its interval"},
     {1 << ROW_OPS, has_ops, "no ops, or their times are not the time of a step"},
     {1 << ROW_TRAIN, has_training, "steps, seconds or bits per byte of the training are missing"},
     {1 << ROW_TRAIN, points_ascend, "points out of order"},
@@ -217,9 +224,9 @@ static void check_row(Seen *s, const Row *r, int64_t line)
     check_run(s, r, line);
     if (r->kind == ROW_END)
         json_object_set_new(s->ended, r->run, json_true());
-    if (r->kind == ROW_CHECK || r->kind == ROW_CASE || r->kind == ROW_OPS || r->kind == ROW_TRAIN)
+    if ((OF_CASE >> r->kind & 1) != 0)
         check_verified(s, r, line);
-    if (r->kind == ROW_CASE || r->kind == ROW_OPS || r->kind == ROW_TRAIN)
+    if ((OF_CASE >> r->kind & 1) != 0 && r->kind != ROW_CHECK)
         check_unique(s, r, line);
 }
 

@@ -250,7 +250,7 @@ static Status fake_run(void *ctx, int steps, double *seconds)
 static PairResult duel(double a, double b, double spread, double share, double deadline)
 {
     Fake fa = {a, spread, 0}, fb = {b, spread, 1000};
-    Side subject = {&fa, fake_run, 6}, base = {&fb, fake_run, 2};
+    Runner subject = {&fa, fake_run, 6}, base = {&fb, fake_run, 2};
     PairPlan plan = {fake_now, share, deadline, 1};
     PairResult out;
     fake_clock = 0;

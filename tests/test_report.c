@@ -373,3 +373,27 @@ Test(report, ops_have_shares_of_the_step)
     free(text);
     leave(&p);
 }
+
+Test(report, peers_have_ratios)
+{
+    Place p = place();
+    char *text = NULL;
+    size_t size = 0;
+    Row rows[3] = {sample_row(ROW_PEER), sample_row(ROW_PEER), sample_row(ROW_PEER)};
+    rows[1].c.n *= 2;
+    rows[1].bar = 1.7;
+    rows[2].c.n *= 4;
+    rows[2].ratio = rows[2].ratio_hi = 0.9;
+    rows[2].ratio_lo = 0.8;
+    small_journal(&p, rows, COUNT(rows));
+    FILE *f = open_memstream(&text, &size);
+    cr_assert_eq(report_kernels(p.journal, f), ST_OK, "%s", status_reason());
+    fclose(f);
+    cr_expect(strstr(text, "## Beside torch 1.13.0") != NULL, "%s", text);
+    cr_expect(strstr(text, "|     200 ms |     300 ms |   1.50 | 1.45 to 1.60   |  1.2 | ahead") !=
+                  NULL,
+              "%s", text);
+    cr_expect(strstr(text, "**below**") != NULL && strstr(text, "**behind**") != NULL, "%s", text);
+    free(text);
+    leave(&p);
+}

@@ -86,6 +86,10 @@ static void other_sum(Row *r)
 {
     r->op[1].seconds *= 1.1;
 }
+static void other_ratio(Row *r)
+{
+    r->ratio = 2 * r->ratio_hi;
+}
 static void no_length(Row *r)
 {
     r->c.n = 0;
@@ -100,6 +104,7 @@ Test(validate, broken_rules_are_found_with_their_line)
     expect_broken(&p, ROW_CASE, other_fraction, ":3: a roof that does not fit");
     expect_broken(&p, ROW_TRAIN, other_fraction, ":3: a roof that does not fit");
     expect_broken(&p, ROW_CASE, no_roof, ":3: a roof that does not fit");
+    expect_broken(&p, ROW_PEER, other_ratio, ":3: no peer, no time of it, or a ratio");
     expect_broken(&p, ROW_OPS, other_sum, ":3: no ops, or their times are not");
     expect_broken(&p, ROW_OPS, unchecked, ":3: no passed check of its variant");
     expect_broken(&p, ROW_CASE, no_length, ":3: a name in the case is empty, or one of");
