@@ -94,8 +94,8 @@ FUZZED  = tests/fuzz/input.c kernels/base.c bench/parse.c variants/template/mixe
                      report/validate.c datasets/*.c)
 
 # ---- targets -----------------------------------------------------------------------------------
-.PHONY: all help setup text bench peers report regress baseline selftest binaries test mutations check check-all fuzz
-.PHONY: golden format clean new-variant FORCE
+.PHONY: all help setup text bench decode peers report regress baseline selftest binaries test mutations check check-all
+.PHONY: fuzz golden format clean new-variant FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
 ifeq ($(MAKELEVEL)$(filter clean,$(MAKECMDGOALS)),0)
@@ -107,6 +107,9 @@ all: $(BUILD)/longmix           ## the program, build/longmix (what plain `make`
 bench: $(BUILD)/longmix text    ## sweep, then RESULTS.md and plots
 	@s=0; $(BUILD)/longmix $(BENCH) || s=$$?; \
 	if [ $$s -le 1 ]; then $(BUILD)/longmix $(REPORT) || s=$$?; fi; exit $$s
+
+decode: $(BUILD)/longmix        ## one token by model size, dense and sparse, into the same results
+	$(BUILD)/longmix bench --profile decode --out $(RESULTS) && $(BUILD)/longmix $(REPORT)
 
 report: $(BUILD)/longmix        ## RESULTS.md and plots again, from the results there are
 	$(BUILD)/longmix $(REPORT)

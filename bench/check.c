@@ -277,6 +277,7 @@ static Status check_carried(Side *a, Side *b, const Case *c, double *error)
     TRY(side_init(a, c->backend, c, true));
     for (int i = 0; i < a->m.n_params; i++)
         TRY(copy_weight(b, a, i));
+    b->m.ctx.training = false; /* as the carried pass is */
     TRY(side_forward(b, false));
     size_t size = (size_t)tensor_size(&b->x) * sizeof(double);
     double *x = malloc(size), *y = malloc(size);

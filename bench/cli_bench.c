@@ -1,6 +1,7 @@
 /* cli_bench.c - `longmix bench`: from the command line to a sweep. */
 #include "bench/cli.h"
 #include "bench/profile.h"
+#include "bench/size.h"
 #include "bench/supervisor.h"
 #include "bench/train.h"
 
@@ -22,6 +23,8 @@ enum {
     WIDTH,
     HEADS,
     LAYERS,
+    VOCAB,
+    SIZE,
     BATCH,
     STEP_TOKENS,
     SEGMENT,
@@ -57,7 +60,7 @@ typedef struct Args {
 static const struct argp_option options[] = {
     {NULL, 0, NULL, 0, "What to measure:", 1},
     {"profile", FIRST + PROFILE, "NAME", 0,
-     "smoke, quick (default), full or paper: a sweep, sizes and limits", 1},
+     "smoke, quick (default), full, paper or decode: a sweep, sizes and limits", 1},
     {"variants", FIRST + VARIANTS, "LIST", 0, "names of `longmix list`, or all (default)", 1},
     {"n", FIRST + N, "LENGTHS", 0,
      "context lengths: 4k, 512..1M (doubling), 512-4096*2, lists of these", 1},
@@ -77,6 +80,9 @@ static const struct argp_option options[] = {
     {NULL, 0, NULL, 0, "Sizes:", 2},
     {"width", FIRST + WIDTH, "N", 0, "model width; the heads divide it", 2},
     {"heads", FIRST + HEADS, "N", 0, "attention heads", 2},
+    {"vocab", FIRST + VOCAB, "N", 0, "entries of the vocabulary, at level model; 256", 2},
+    {"size", FIRST + SIZE, "NAMES", 0,
+     "published sizes in place of these: d256, d512, 800m, d2048, d4096, 17b, or all", 2},
     {"layers", FIRST + LAYERS, "N", 0, "Transformer-layer equivalents, at level model", 2},
     {"batch", FIRST + BATCH, "N", 0, "sequences a step", 2},
     {"tokens-per-step", FIRST + STEP_TOKENS, "N", 0, "instead: batch = max(1, N / n)", 2},
@@ -249,6 +255,10 @@ static Status size_it(const Args *a, Sweep *s)
                     a->given[BATCH], a->given[STEP_TOKENS]);
     TRY(take_int(a->given[WIDTH], "--width", 1 << 16, &s->width));
     TRY(take_int(a->given[HEADS], "--heads", 1 << 12, &s->heads));
+    SizeNames sizes = size_names();
+    if (a->given[SIZE] != NULL)
+        TRY(parse_names(a->given[SIZE], "size", sizes.name, &s->sizes));
+    TRY(take_int(a->given[VOCAB], "--vocab", 1 << 20, &s->vocab));
     TRY(take_int(a->given[LAYERS], "--layers", 1 << 10, &s->layers));
     TRY(take_size(a->given[BATCH], "--batch", 1, INT64_C(1) << 15, &s->batch));
     TRY(take_size(a->given[STEP_TOKENS], "--tokens-per-step", 1, INT32_MAX, &s->step_tokens));

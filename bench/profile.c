@@ -5,6 +5,8 @@
  * papers, for a GPU. */
 #include "bench/profile.h"
 
+#include "bench/size.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -46,6 +48,12 @@ static const ProfileGroup paper[] = {
     {"all", "layer", "fwd,bwd,train", "tiled,naive", "512..1M", 0, false},
     {"all", "model", "train", "tiled", "512..8k", 0, false},
     {"all", "layer", "prefill,decode", "tiled", "512..1M", 0, false},
+    {.variants = NULL},
+};
+
+static const ProfileGroup decode[] = {
+    {"vanilla,scaling_ff,scaling_qkv,scaling", "layer", "decode", "tiled", "32", 0, false},
+    {"vanilla,scaling_ff,scaling_qkv,scaling", "model", "decode", "tiled", "32", 0, false},
     {.variants = NULL},
 };
 
@@ -105,6 +113,18 @@ const Profile profile_table[] = {
         .time_limit = 600,
         .training = {.tokens = 1 << 26, .n = 512, .batch = 16, .time_limit = 36000},
     },
+    {
+        .name = "decode",
+        .help = "one token from cold caches, dense and sparse, by published sizes",
+        .groups = decode,
+        .width = 256,
+        .heads = 4,
+        .layers = 1,
+        .batch = 1,
+        .segment = 4096,
+        .time_limit = 40,
+        .sizes = "all",
+    },
     {.name = NULL},
 };
 
@@ -147,6 +167,9 @@ Status profile_apply(const char *name, Sweep *s)
     s->budget = p->budget;
     s->training = p->training;
     s->training.variants = UINT64_MAX;
+    SizeNames sizes = size_names();
+    if (p->sizes != NULL)
+        TRY(parse_names(p->sizes, "size", sizes.name, &s->sizes));
     for (s->n_groups = 0; p->groups[s->n_groups].variants != NULL; s->n_groups++) {
         CHECK(s->n_groups < SWEEP_MAX_GROUPS);
         TRY(group_of(&p->groups[s->n_groups], &s->group[s->n_groups]));

@@ -19,6 +19,7 @@ typedef struct Profile {
     int64_t batch, segment;
     double time_limit, budget;
     Training training; /* of all variants */
+    const char *sizes; /* names of sizes, or NULL */
 } Profile;
 
 extern const Profile profile_table[];

@@ -2,6 +2,7 @@
 #include "bench/rig.h"
 
 #include "bench/fault.h"
+#include "bench/limits.h"
 #include "bench/rig_steps.h"
 #include "kernels/rng.h"
 
@@ -9,9 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { VOCAB = 256, PIECE = 1 << 18 };
+enum { BYTES = 256, PIECE = 1 << 18 };
 
 /* ---- what can run ---- */
+static int rig_vocab(const Case *c)
+{
+    return c->vocab > 0 ? c->vocab : BYTES;
+}
+
 static bool carries_state(const Case *c)
 {
     return c->pass == PASS_PREFILL || c->pass == PASS_DECODE;
@@ -35,7 +41,7 @@ static Status spec_of(const Case *c, ModelSpec *s)
     *s = (ModelSpec){.variant = v,
                      .layers = c->layers,
                      .blocks = c->level == LEVEL_MIX ? 1 : 0,
-                     .vocab = c->level == LEVEL_MODEL ? VOCAB : 0,
+                     .vocab = c->level == LEVEL_MODEL ? rig_vocab(c) : 0,
                      .state = carries_state(c),
                      .grads = needs_grads(c) && c->level != LEVEL_MIX,
                      .seed = c->seed};
@@ -46,6 +52,7 @@ static Status spec_of(const Case *c, ModelSpec *s)
                       .n_norm = c->n,
                       .width = c->width,
                       .heads = c->heads,
+                      .ffn = c->ffn,
                       .causal = c->causal,
                       .training = needs_grads(c),
                       .naive = c->impl == IMPL_NAIVE,
@@ -101,7 +108,8 @@ static Status draw_ids(const Rig *r, Tensor *x, uint32_t stream, int64_t first)
     for (int64_t b = 0; b < x->dim[0]; b++)
         for (int64_t i = 0; i < rows; i++)
             ids[b * rows + i] =
-                (int32_t)(rng_bits(r->c.seed, stream + (uint32_t)b, (uint64_t)(first + i)) % VOCAB);
+                (int32_t)(rng_bits(r->c.seed, stream + (uint32_t)b, (uint64_t)(first + i)) %
+                          (uint32_t)rig_vocab(&r->c));
     Status st = dev_write(r->dev, x->buf, ids, (size_t)tensor_size(x) * sizeof *ids);
     free(ids);
     return st;
@@ -191,6 +199,21 @@ static Status make_dy(Rig *r)
 }
 
 /* ---- building ---- */
+
+/* Twice the last cache, all of it written once. */
+static Status make_flood(Rig *r)
+{
+    if (!r->c.evict || dev_is_dry(r->dev))
+        return ST_OK;
+    r->n_flood = 2 * limits_cache() / (int64_t)sizeof *r->flood;
+    r->flood = malloc((size_t)r->n_flood * sizeof *r->flood);
+    if (r->flood == NULL)
+        return FAIL(ST_OOM, "no memory for %lld numbers that empty the caches",
+                    (long long)r->n_flood);
+    rng_fill_uniform(r->flood, r->n_flood, 1, r->c.seed, RNG_INPUT, 0);
+    return ST_OK;
+}
+
 Status rig_init(Rig *r, Dev *d, const Case *c)
 {
     ModelSpec spec;
@@ -207,6 +230,7 @@ Status rig_init(Rig *r, Dev *d, const Case *c)
         CHECK(r->segment_seconds != NULL);
     }
     r->n_inputs = 1;
+    TRY(make_flood(r));
     TRY(make_input(r, 0));
     return make_dy(r);
 }
@@ -223,6 +247,7 @@ void rig_free(Rig *r)
     timer_free(r->timer);
     model_free(&r->m);
     free(r->segment_seconds);
+    free(r->flood);
     *r = (Rig){0};
 }
 
@@ -265,7 +290,7 @@ static int64_t room(const Rig *r, const MemUse *peak)
 void rig_rotate(Rig *r, int64_t cache)
 {
     int64_t one = input_bytes(&r->input[0]), want = 1 + ceil_div(2 * cache, one);
-    if (r->c.hot || r->c.pass == PASS_PREFILL || dev_is_dry(r->dev))
+    if (r->c.hot || r->c.evict || r->c.pass == PASS_PREFILL || dev_is_dry(r->dev))
         return;
     want = min64(want, RIG_MAX_INPUTS);
     tape_reset(r->m.tape);

@@ -26,6 +26,8 @@ typedef struct Rig {
     Cost work;        /* of the forward ops of the last step; decode: mean of the last rig_run */
     double *segment_seconds; /* prefill: of each segment in the last pass */
     int64_t n_segments;
+    float *flood; /* what is read to empty the caches, or NULL */
+    int64_t n_flood;
 } Rig;
 
 /* Says without building anything why a case cannot run: ST_UNSUPPORTED, ST_SHAPE. */

@@ -2,6 +2,7 @@
 #include "bench/sweep.h"
 
 #include "bench/kernel.h"
+#include "bench/size.h"
 #include "bench/solve.h"
 #include "variants/template/mixer.h"
 
@@ -191,9 +192,25 @@ static Case settled(const Sweep *s, const Group *g, Case c)
         c.segment = min64(c.segment, c.n);
     if (c.level != LEVEL_MODEL)
         c.layers = 1;
+    c.vocab = c.level == LEVEL_MODEL ? s->vocab : 0;
     if (g->time_limit > 0)
         c.time_limit = g->time_limit;
     return c;
+}
+
+/* The same case at each size that is wanted; as it is where none is. */
+static Status add_sizes(Cases *l, const Sweep *s, const Case *c, const Variant *v, bool must)
+{
+    if (s->sizes == 0)
+        return add(l, c, must);
+    for (int i = 0; size_table[i].name != NULL; i++) {
+        Case sized = *c;
+        if (!in(s->sizes, i))
+            continue;
+        TRY(size_apply(&size_table[i], v, &sized));
+        TRY(add(l, &sized, must));
+    }
+    return ST_OK;
 }
 
 static Status add_variant(Cases *l, const Sweep *s, const Group *g, const Variant *v)
@@ -216,7 +233,7 @@ static Status add_variant(Cases *l, const Sweep *s, const Group *g, const Varian
                     c.batch = s->batch;
                     c.segment = s->segment;
                     Case one = settled(s, g, c);
-                    TRY(add(l, &one, g->must));
+                    TRY(add_sizes(l, s, &one, v, g->must));
                 }
     return ST_OK;
 }

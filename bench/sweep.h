@@ -34,6 +34,8 @@ typedef struct Sweep {
     int n_groups;
     Training training;
     int width, heads, layers;
+    int vocab;           /* 0: bytes */
+    uint64_t sizes;      /* not 0: these of size_table in place of width, heads and layers */
     int threads;         /* 0: as many as the machine allows */
     int64_t batch;       /* sequences a step, unless: */
     int64_t step_tokens; /* > 0: batch = max(1, step_tokens / n) */

@@ -1,6 +1,7 @@
 /* plots.c - which plots there are, and drawing them. */
 #include "report/plots.h"
 
+#include "report/decode.h"
 #include "report/files.h"
 #include "report/gnuplot.h"
 #include "report/plot.h"
@@ -132,10 +133,11 @@ static const QualityPlot qualities[] = {
      "seconds of training on this machine", point_seconds},
 };
 
-/* Either a sweep or a quality plot. */
+/* A sweep, a quality plot, or else the one of decoding. */
 typedef struct AnyPlot {
     const SweepPlot *sweep;
     const QualityPlot *quality;
+    const char *name, *title;
 } AnyPlot;
 
 static Status write_script(const AnyPlot *p, const Rows *rows, const char *path, bool *drawn)
@@ -143,8 +145,9 @@ static Status write_script(const AnyPlot *p, const Rows *rows, const char *path,
     FILE *f = fopen(path, "we");
     if (f == NULL)
         return FAIL(ST_IO, "%s: %s", path, strerror(errno));
-    Status st = p->sweep != NULL ? plot_sweep(f, p->sweep, rows, drawn)
-                                 : plot_quality(f, p->quality, rows, drawn);
+    Status st = p->sweep != NULL     ? plot_sweep(f, p->sweep, rows, drawn)
+                : p->quality != NULL ? plot_quality(f, p->quality, rows, drawn)
+                                     : plot_decode(f, p->name, rows, drawn);
     bool written = ferror(f) == 0;
     written = fclose(f) == 0 && written;
     if (st == ST_OK && !written)
@@ -165,8 +168,7 @@ static void forget(const char *folder, const char *name)
 
 static Status make_plot(const AnyPlot *p, const Rows *rows, const char *folder, PlotNotes *notes)
 {
-    const char *name = p->sweep != NULL ? p->sweep->name : p->quality->name;
-    const char *title = p->sweep != NULL ? p->sweep->title : p->quality->title;
+    const char *name = p->name, *title = p->title;
     char path[4096], script[64];
     PlotNote *note = &notes->note[notes->n++];
     *note = (PlotNote){.name = name, .title = title, .why = ""};
@@ -189,12 +191,15 @@ static Status make_plot(const AnyPlot *p, const Rows *rows, const char *folder, 
 
 Status plots_make(const Rows *rows, const char *folder, PlotNotes *notes)
 {
-    _Static_assert(COUNT(sweeps) + COUNT(qualities) <= PLOTS_MAX, "too many plots");
+    _Static_assert(COUNT(sweeps) + COUNT(qualities) + 1 <= PLOTS_MAX, "too many plots");
     *notes = (PlotNotes){0};
     TRY(folder_make(folder));
     for (int i = 0; i < COUNT(sweeps); i++)
-        TRY(make_plot(&(AnyPlot){.sweep = &sweeps[i]}, rows, folder, notes));
+        TRY(make_plot(&(AnyPlot){&sweeps[i], NULL, sweeps[i].name, sweeps[i].title}, rows, folder,
+                      notes));
     for (int i = 0; i < COUNT(qualities); i++)
-        TRY(make_plot(&(AnyPlot){.quality = &qualities[i]}, rows, folder, notes));
-    return ST_OK;
+        TRY(make_plot(&(AnyPlot){NULL, &qualities[i], qualities[i].name, qualities[i].title}, rows,
+                      folder, notes));
+    return make_plot(&(AnyPlot){.name = "decode-speedup", .title = "Decoding by model size"}, rows,
+                     folder, notes);
 }

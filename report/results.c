@@ -170,6 +170,7 @@ static Status write_all(FILE *f, const Rows *rows, const PlotNotes *notes, const
     TRY(table_costs(f, rows));
     TRY(table_quality(f, rows));
     table_roof(f, rows);
+    TRY(table_decode(f, rows));
     TRY(table_kernels(f, rows));
     table_peers(f, rows);
     table_ops(f, rows);

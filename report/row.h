@@ -41,9 +41,12 @@ typedef struct Case {
     Impl impl;
     int64_t n, batch; /* context length in tokens, sequences a step */
     int width, heads, layers;
+    int ffn, vocab;  /* 0: the variant's own, bytes */
+    char size[16];   /* a published size by name, whose numbers stand above; "" */
     int64_t segment; /* prefill: tokens a segment */
     int threads;
     bool causal, hot; /* hot: the same inputs each step, caches warm */
+    bool evict;       /* decode: caches are emptied before each token */
     uint64_t seed;
     char set[160];     /* options of the variant, "key=value key=value" */
     double time_limit; /* seconds for the whole case */

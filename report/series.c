@@ -191,7 +191,7 @@ Status series_of_cases(const Rows *rows, Level level, Pass pass, SeriesSet *out)
     int n = 0;
     for (int i = 0; i < rows->n; i++) {
         const Row *r = &rows->row[i];
-        if (r->kind == ROW_CASE && r->c.level == level && r->c.pass == pass)
+        if (r->kind == ROW_CASE && r->c.level == level && r->c.pass == pass && r->c.size[0] == '\0')
             out->rows[n++] = r;
     }
     qsort(out->rows, (size_t)n, sizeof *out->rows, by_length);

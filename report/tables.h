@@ -17,6 +17,7 @@ Status table_quality(FILE *f, const Rows *rows);
 void table_roof(FILE *f, const Rows *rows);
 void table_peers(FILE *f, const Rows *rows);
 void table_ops(FILE *f, const Rows *rows);
+Status table_decode(FILE *f, const Rows *rows); /* by model size */
 Status table_kernels(FILE *f, const Rows *rows);
 Status table_checks(FILE *f, const Rows *rows);
 Status table_failures(FILE *f, const Rows *rows); /* every row that is not ok */

@@ -25,6 +25,8 @@ typedef struct Plan {
     const float *x, *halo, *bias;
     float *y;
     bool add;
+    const float *w; /* (K, out): in panels, or as it is */
+    bool packed;
 } Plan;
 
 static int64_t rows_of(const Plan *p)
@@ -67,9 +69,20 @@ static void fill_lines(const Plan *p, int64_t row, int n, float *lines, int64_t 
         fill_line(p, row + i, lines + i * ld);
 }
 
-/* w (K, out) in blocks of KB rows, each in panels. */
-static void pack_weights(const Plan *p, const float *w, float *packed)
+/* Few rows read the weights once, and do so where they lie if these are whole panels. */
+static bool wants_packing(const Plan *p)
 {
+    return rows_of(p) > MT || p->out % NR != 0;
+}
+
+/* w (K, out) in blocks of KB rows, each in panels. */
+static void pack_weights(Plan *p, const float *w, float *packed)
+{
+    p->packed = wants_packing(p);
+    p->w = p->packed ? packed : w;
+    if (!p->packed)
+        return;
+
     const int line = line_of(p);
     const int64_t wide = round_up(p->out, NR);
 #pragma omp parallel for schedule(static) if (line * p->out > PARALLEL_FROM)
@@ -78,12 +91,19 @@ static void pack_weights(const Plan *p, const float *w, float *packed)
     (NR, (int)min64(KB, line - k), p->out, w + k * p->out, p->out, 1.0f, packed + k * wide);
 }
 
-/* Rows [row, row + n), columns [j, j + cols) of y; j is a multiple of NR. */
-static void product(const Plan *p, const float *lines, int64_t ld, const float *packed, int64_t row,
-                    int n, int64_t j, int cols)
+/* Columns from j (a multiple of NR) of kb rows of the weights from k on. */
+static TileB weights_at(const Plan *p, int64_t k, int kb, int64_t j)
+{
+    if (!p->packed)
+        return b_rows(p->w + k * p->out + j, p->out);
+    return b_packed(p->w + k * round_up(p->out, NR) + j * kb, kb);
+}
+
+/* Rows [row, row + n), columns [j, j + cols) of y. */
+static void product(const Plan *p, const float *lines, int64_t ld, int64_t row, int n, int64_t j,
+                    int cols)
 {
     const int line = line_of(p);
-    const int64_t wide = round_up(p->out, NR);
     float *y = p->y + row * p->out + j;
     for (int i = 0; i < n && p->bias != NULL; i++)
         memcpy(y + (int64_t)i * p->out, p->bias + j, (size_t)cols * sizeof(float));
@@ -91,13 +111,12 @@ static void product(const Plan *p, const float *lines, int64_t ld, const float *
     for (int64_t k = 0; k < line; k += KB, mode = TILE_ADD) {
         const int kb = (int)min64(KB, line - k);
         CPU(tile_mm)
-        (n, cols, kb, a_rows(lines + k, ld), b_packed(packed + k * wide + j * kb, kb), y, p->out,
-         mode);
+        (n, cols, kb, a_rows(lines + k, ld), weights_at(p, k, kb, j), y, p->out, mode);
     }
 }
 
 /* Few rows (decoding) are cut by columns too, so that there is work for several threads. */
-static void convolve(const Plan *p, const float *packed, float *scratch)
+static void convolve(const Plan *p, float *scratch)
 {
     const int64_t rows = rows_of(p), ld = tile_pad(line_of(p));
     const int64_t nt = rows > 4 * MT ? round_up(p->out, NR) : NR;
@@ -108,7 +127,7 @@ static void convolve(const Plan *p, const float *packed, float *scratch)
         const int n = (int)min64(tall, rows - row);
         float *lines = scratch + omp_get_thread_num() * MT * ld;
         fill_lines(p, row, n, lines, ld);
-        product(p, lines, ld, packed, row, n, j, (int)min64(nt, p->out - j));
+        product(p, lines, ld, row, n, j, (int)min64(nt, p->out - j));
     }
 }
 
@@ -140,11 +159,11 @@ static int64_t lines_size(const Plan *p)
 
 Status CPU(modconv_fwd)(Dev *d, const ModConv *a)
 {
-    const Plan p = forward_of(a);
+    Plan p = forward_of(a);
     void *scratch;
     TRY(dev_scratch(d, (size_t)(packed_size(&p) + lines_size(&p)) * sizeof(float), &scratch));
     pack_weights(&p, a->w, scratch);
-    convolve(&p, scratch, (float *)scratch + packed_size(&p));
+    convolve(&p, (float *)scratch + packed_size(&p));
     return ST_OK;
 }
 
@@ -179,7 +198,7 @@ static Status backward_x(Dev *d, const ModConv *a)
                     &scratch));
     turn(a, scratch);
     pack_weights(&p, scratch, (float *)scratch + turned);
-    convolve(&p, (float *)scratch + turned, (float *)scratch + turned + packed_size(&p));
+    convolve(&p, (float *)scratch + turned + packed_size(&p));
     return ST_OK;
 }
 

@@ -149,17 +149,27 @@ static Span span_of(const Mult *a)
     return (Span){each, ceil_div(blocks, each), a->rows * a->modules};
 }
 
-/* Line (r,s) of z is x[r,i] g[i,s] for i in [i0, i0 + k), in panels of MR lines. */
+/* Lines [l, l + MR) of z for i in [i0, i0 + k): line (r,s) is x[r,i] g[i,s]. */
+static void pack_panel(const Mult *a, int64_t lines, int64_t l, int64_t i0, int k, float *to)
+{
+    const int64_t S = a->modules, r = l / S, s = l % S;
+    const float *x = (const float *)a->x + i0, *g = (const float *)a->g + i0 * S;
+    if (s + MR <= S) { /* of one row: neighbours in g */
+        x += r * a->in;
+        for (int p = 0; p < k; p++, to += MR)
+            for (int q = 0; q < MR; q++)
+                to[q] = x[p] * g[p * S + s + q];
+        return;
+    }
+    for (int q = 0; q < MR; q++, l++)
+        for (int p = 0; p < k; p++)
+            to[p * MR + q] = l < lines ? x[l / S * a->in + p] * g[p * S + l % S] : 0.0f;
+}
+
 static void pack_z(const Mult *a, int64_t lines, int64_t i0, int k, float *z)
 {
-    for (int64_t l = 0; l < round_up(lines, MR); l++) {
-        const int64_t r = l / a->modules, s = l % a->modules;
-        const float *x = (const float *)a->x + r * a->in + i0;
-        const float *g = (const float *)a->g + i0 * a->modules + s;
-        float *to = z + l / MR * MR * k + l % MR;
-        for (int p = 0; p < k; p++)
-            to[(int64_t)p * MR] = l < lines ? x[p] * g[(int64_t)p * a->modules] : 0.0f;
-    }
+    for (int64_t l = 0; l < lines; l += MR)
+        pack_panel(a, lines, l, i0, k, z + l * k);
 }
 
 /* part (lines, M) = the sum over the span's i. z and b: private scratch. */

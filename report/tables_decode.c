@@ -1,0 +1,125 @@
+/* tables_decode.c - one token from cold caches by model size: measured against the byte model. */
+#include "report/decode.h"
+#include "report/tables.h"
+
+#include "report/format.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_decode(const Row *r)
+{
+    return r->kind == ROW_CASE && r->c.size[0] != '\0' && r->c.pass == PASS_DECODE;
+}
+
+double decode_seconds(const Row *r)
+{
+    double sum = 0;
+    for (int i = 0; i < r->timing.n; i++)
+        sum += r->timing.seconds[i];
+    return sum / r->timing.n;
+}
+
+static int by_size(const void *x, const void *y)
+{
+    const Row *a = *(const Row *const *)x, *b = *(const Row *const *)y;
+    int level = (int)a->c.level - (int)b->c.level, width = a->c.width - b->c.width;
+    if (level != 0 || width != 0)
+        return level != 0 ? level : width;
+    return (a->bytes < b->bytes) - (a->bytes > b->bytes); /* the dense one first */
+}
+
+Status decode_rows(const Rows *rows, DecodeRows *out)
+{
+    *out = (DecodeRows){.row = calloc((size_t)rows->n + 1, sizeof *out->row)};
+    if (out->row == NULL)
+        return FAIL(ST_OOM, "no memory for %d rows", rows->n);
+    for (int i = 0; i < rows->n; i++)
+        if (is_decode(&rows->row[i]) && rows->row[i].status == ROW_OK)
+            out->row[out->n++] = &rows->row[i];
+    qsort(out->row, (size_t)out->n, sizeof *out->row, by_size);
+    const Row *roof = rows_last(rows, ROW_ROOF);
+    out->bandwidth = roof != NULL ? roof->read_bandwidth : (double)NAN;
+    out->rate = roof != NULL ? fmax(roof->sgemm_own, roof->sgemm_blas) : (double)NAN;
+    return ST_OK;
+}
+
+const Row *decode_dense(const DecodeRows *d, const Row *r)
+{
+    for (int i = 0; i < d->n; i++)
+        if (strcmp(d->row[i]->c.variant, "vanilla") == 0 && d->row[i]->c.level == r->c.level &&
+            strcmp(d->row[i]->c.size, r->c.size) == 0 && d->row[i]->c.layers == r->c.layers)
+            return d->row[i];
+    return NULL;
+}
+
+double decode_speedup(const DecodeRows *d, const Row *r)
+{
+    const Row *dense = decode_dense(d, r);
+    return dense != NULL ? decode_seconds(dense) / decode_seconds(r) : (double)NAN;
+}
+
+double decode_byte_speedup(const DecodeRows *d, const Row *r)
+{
+    const Row *dense = decode_dense(d, r);
+    return dense != NULL ? dense->bytes / r->bytes : (double)NAN;
+}
+
+/* Seconds where bytes and operations take their time one after the other. */
+static double both_limits(const DecodeRows *d, const Row *r)
+{
+    return r->bytes / d->bandwidth + r->flops / d->rate;
+}
+
+static void put_row(FILE *f, const DecodeRows *d, const Row *r)
+{
+    const Row *dense = decode_dense(d, r);
+    double seconds = decode_seconds(r), speedup = decode_speedup(d, r);
+    double bytes = decode_byte_speedup(d, r);
+    double both = dense != NULL ? both_limits(d, dense) / both_limits(d, r) : (double)NAN;
+    fprintf(f, "| %s | %d | ", r->c.size, r->c.width);
+    put_text(f, r->c.variant);
+    fprintf(f, " | %d | %s | %s | %s |", r->c.layers, text_seconds(seconds).s,
+            text_bytes(r->bytes).s, text_seconds(r->bytes / d->bandwidth).s);
+    fprintf(f, " %s | %s | %s | %s |\n", text_digits(speedup).s, text_digits(bytes).s,
+            text_digits(speedup / bytes).s, text_digits(speedup / both).s);
+}
+
+static void put_level(FILE *f, const DecodeRows *d, Level level)
+{
+    int n = 0;
+    for (int i = 0; i < d->n; i++)
+        n += d->row[i]->c.level == level;
+    if (n == 0)
+        return;
+    fprintf(f, "### %s\n\n", level == LEVEL_MODEL ? "Whole models" : "One block");
+    fprintf(f,
+            "| size | D | variant | layers | mean of a token | bytes touched | bytes / bandwidth |"
+            " times dense | by the byte model | part of it | part of bytes and operations |\n"
+            "|---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|\n");
+    for (int i = 0; i < d->n; i++)
+        if (d->row[i]->c.level == level)
+            put_row(f, d, d->row[i]);
+    fprintf(f, "\n");
+}
+
+Status table_decode(FILE *f, const Rows *rows)
+{
+    DecodeRows d;
+    TRY(decode_rows(rows, &d));
+    if (d.n > 0) {
+        fprintf(f,
+                "## One token, unbatched, by model size\n\n"
+                "Each token is new and starts from cold caches (twice the last cache is written "
+                "before it, outside the clock); means, not medians. The byte model takes the "
+                "weights, caches and activations that the operations touch, once each. \"Part of "
+                "bytes and operations\" divides by the speed-up that bytes at the bandwidth "
+                "plus operations at the SGEMM rate would have: multiplicative layers save "
+                "bytes, not operations. Sizes that do not fit run the layers that do.\n\n");
+        put_level(f, &d, LEVEL_LAYER);
+        put_level(f, &d, LEVEL_MODEL);
+    }
+    free(d.row);
+    return ST_OK;
+}
