@@ -21,8 +21,8 @@ typedef struct SizeNames {
 SizeNames size_names(void); /* ending in NULL */
 
 /* Puts the numbers of a size into a case of a variant. Options that the variant has and the case
- * does not set are set; a model gets as many layers as take at most half of mem_limit (0: all) where they are dense,
- * so that all variants have the same. */
+ * does not set are set; a model gets as many layers as take at most half of mem_limit (0: all)
+ * where they are dense, so that all variants have the same. */
 Status size_apply(const Size *s, const Variant *v, Case *c);
 
 #endif

@@ -44,6 +44,7 @@ static Setting setting_of(const StFile *f, const char *backend)
     s.n_norm = number(f, "n_norm");
     s.causal = number(f, "causal") != 0;
     options(f, &s);
+    s.training = st_find(f, "draw.noise") != NULL;
     const StTensor *lens = st_find(f, "lens");
     s.lens = lens != NULL ? lens->data : NULL;
     return s;
@@ -95,6 +96,19 @@ static double output_error(const Stand *r, const double *y, const double *want)
     return most;
 }
 
+/* What a training step draws, from the file. */
+static void give_draws(Stand *r, const StFile *f, Tensor draw[2])
+{
+    static const char *const names[] = {"draw.noise", "draw.coin"};
+    for (int i = 0; i < COUNT(names); i++) {
+        const StTensor *t = st_find(f, names[i]);
+        int64_t n = (int64_t)(t->size / sizeof(double));
+        cr_assert(tensor_new(r->d, &draw[i], REAL, MEM_INPUT, 1, &n) == ST_OK &&
+                  dev_write_f64(r->d, draw[i].buf, 0, t->data, n) == ST_OK);
+        r->m.ctx.ffn_draw[i] = &draw[i];
+    }
+}
+
 static double file_error(const char *path, const char *backend)
 {
     StFile f;
@@ -103,6 +117,9 @@ static double file_error(const char *path, const char *backend)
     Setting s = setting_of(&f, backend);
     stand_open(&r, &s);
     load(&r, &f);
+    Tensor draw[2] = {{.rank = 0}};
+    if (s.training)
+        give_draws(&r, &f, draw);
     int64_t n = stand_size(&r);
     double *y = calloc((size_t)n, sizeof *y), *dx = calloc((size_t)n, sizeof *dx);
     double *dw = calloc((size_t)stand_n_params(&r), sizeof *dw);
@@ -113,6 +130,8 @@ static double file_error(const char *path, const char *backend)
     free(y);
     free(dx);
     free(dw);
+    for (int i = 0; i < COUNT(draw); i++)
+        tensor_free(r.d, &draw[i]);
     stand_close(&r);
     st_close(&f);
     return most;
