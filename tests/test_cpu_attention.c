@@ -419,6 +419,29 @@ Test(cpu_attention, wide_values_many_heads_and_slabs)
     each_isa(wide);
 }
 
+/* Values so wide that a head is packed in spans of 384 keys, between which tasks rest. */
+static void spans(Dev *d)
+{
+    for (int kind = 0; kind < 2; kind++) {
+        Case c = {.kind = kind ? ATTN_RELU2 : ATTN_SOFTMAX, .d = 8, .dv = 8192, .heads = 1};
+        c.causal = true;
+        c.q_len = 40;
+        c.q_pos = 345 + 15 * kind; /* some queries are done with the first span */
+        c.k_len = 410;
+        check(d, c, false);
+        c.causal = false;
+        c.with_lens = true;
+        c.batch = 3;
+        c.q_len = 5;
+        c.k_len = 800;
+        check(d, c, false);
+    }
+}
+Test(cpu_attention, long_heads_are_packed_in_spans)
+{
+    each_isa(spans);
+}
+
 static void extremes(Dev *d)
 {
     check(d, (Case){.q_len = 130, .heads = 2, .d = 16, .causal = true, .logit = 100}, true);

@@ -4,10 +4,13 @@
  *   relu2:   p = post relu(s)^2, ds = 2 scale post relu(s) (do.v)
  *   dv += p'do, dk += ds'q, dq += ds k, and the bias of a distance gets ds / scale of its pairs
  *
- * A task has some key tiles of one head to itself and walks the queries that see them, so dk and dv
- * are its own. With many heads it has all keys and adds to dq directly. With few, the keys of a
- * head are cut into slabs, each with its own sum for dq, and these are added in order at the end:
- * nothing is computed twice, and the cut depends on the shape alone. */
+ * Tiling: a task has some key tiles of one head to itself and walks the queries that see them, so
+ * dk and dv are its own. With many heads it has all keys and adds to dq directly. With few, the
+ * keys of a head are cut into slabs, each with its own sum for dq, and these are added in order at
+ * the end: nothing is computed twice, and the cut depends on the shape alone.
+ * Traffic: q, do and dq once per BK keys, from L2 or L3; p and ds (36 KiB each) from L2; k, v and
+ * their gradients once.
+ * Roof: the multiply-adds, five products of d or dv a pair; exponentials take a tenth at d = 64. */
 #include <omp.h>
 #include <string.h>
 
@@ -40,13 +43,15 @@ typedef struct Task {
     const Attn *a;
     int64_t pair, b, h, k0;
     int n;
-    float *kt, *vt; /* (d, BK) scaled and (dv, BK), packed */
-    float *k;       /* (BK, d_ld) */
-    float *dk, *dv; /* (BK, d_ld), (BK, v_ld): sums */
-    float *q, *d_o; /* (BQ, d_ld), (BQ, v_ld) of a query tile */
-    float *p, *ds;  /* (BQ, BK) scores, then weights; do.v, then ds */
-    float *bias;    /* sums of the slab, or NULL */
-    float *dq;      /* of query 0, rows dq_ld apart; NULL: not wanted */
+    float *kt, *vt;       /* (d, BK) scaled and (dv, BK), packed */
+    float *k;             /* (BK, d_ld) */
+    float *dk, *dv;       /* (BK, d_ld), (BK, v_ld): sums */
+    const float *q, *d_o; /* of a query tile: rows q_ld and o_ld apart, where they lie or copied */
+    int64_t q_ld, o_ld;
+    float *q_copy, *o_copy; /* (BQ, d_ld), (BQ, v_ld) */
+    float *p, *ds;          /* (BQ, BK) scores, then weights; do.v, then ds */
+    float *bias;            /* sums of the slab, or NULL */
+    float *dq;              /* of query 0, rows dq_ld apart; NULL: not wanted */
     int64_t dq_ld;
     TileMode dq_mode;
 } Task;
@@ -74,17 +79,18 @@ static bool all_see_all(const Task *t, const Rows *r)
 /* p = q k' and ds = do v' for the pairs that see each other, and some that do not. */
 static void scores(const Task *t, const Rows *r)
 {
-    const int64_t d = t->a->d, dv = t->a->dv, d_ld = t->f->d_ld, v_ld = t->f->v_ld;
+    const int64_t d = t->a->d, dv = t->a->dv;
     const int step = all_see_all(t, r) ? t->n : NR;
     for (int j = 0; j < t->n; j += step) {
         const int i = first_row(r, j), m = r->m - i, n = t->n - j < step ? t->n - j : step;
         float *s = t->p + i * BK + j, *ds = t->ds + i * BK + j;
         CPU(tile_mm)
-        (m, n, (int)d, a_rows(t->q + i * d_ld, d_ld), b_packed(t->kt + j * d, d), s, BK, TILE_SET);
+        (m, n, (int)d, a_rows(t->q + i * t->q_ld, t->q_ld), b_packed(t->kt + j * d, d), s, BK,
+         TILE_SET);
         for (int64_t c = 0; c < dv; c += KC) {
             const TileB v = {t->vt + j * dv + c * NR, NR, NR * dv};
             CPU(tile_mm)
-            (m, n, (int)min64(KC, dv - c), a_rows(t->d_o + i * v_ld + c, v_ld), v, ds, BK,
+            (m, n, (int)min64(KC, dv - c), a_rows(t->d_o + i * t->o_ld + c, t->o_ld), v, ds, BK,
              c == 0 ? TILE_SET : TILE_ADD);
         }
     }
@@ -94,21 +100,28 @@ static void scores(const Task *t, const Rows *r)
 static void softmax_row(int n, int seen, float lse, float delta, float scale, float *p, float *ds)
 {
     for (int j = 0; j < n; j += VW) {
-        const vi live = viota() < (vi){0} + (seen - j);
-        vf w = vexp2(vload(p + j) - lse);
-        vf g = w * (vload(ds + j) - delta) * scale;
-        vstore(p + j, vselect(live, w, vset(0)));
-        vstore(ds + j, vselect(live, g, vset(0)));
+        vf w = vexp2(vload(p + j) - lse), g = w * (vload(ds + j) - delta) * scale;
+        if (j + VW > seen) {
+            const vi live = viota() < (vi){0} + (seen - j);
+            w = vselect(live, w, vset(0));
+            g = vselect(live, g, vset(0));
+        }
+        vstore(p + j, w);
+        vstore(ds + j, g);
     }
 }
 static void relu2_row(int n, int seen, float post, float scale, float *p, float *ds)
 {
     for (int j = 0; j < n; j += VW) {
-        const vi live = viota() < (vi){0} + (seen - j);
         vf s = vmax(vset(0), vload(p + j)), w = s * s * post;
         vf g = s * (2.0f * scale * post) * vload(ds + j);
-        vstore(p + j, vselect(live, w, vset(0)));
-        vstore(ds + j, vselect(live, g, vset(0)));
+        if (j + VW > seen) {
+            const vi live = viota() < (vi){0} + (seen - j);
+            w = vselect(live, w, vset(0));
+            g = vselect(live, g, vset(0));
+        }
+        vstore(p + j, w);
+        vstore(ds + j, g);
     }
 }
 
@@ -160,10 +173,10 @@ static void add_gradients(const Task *t, const Rows *r)
     for (int j = 0; j < t->n; j += k_step) {
         const int i = first_row(r, j), m = t->n - j < k_step ? t->n - j : k_step;
         CPU(tile_mm)
-        (m, a->dv, r->m - i, a_cols(t->p + i * BK + j, BK), b_rows(t->d_o + i * v_ld, v_ld),
+        (m, a->dv, r->m - i, a_cols(t->p + i * BK + j, BK), b_rows(t->d_o + i * t->o_ld, t->o_ld),
          t->dv + j * v_ld, v_ld, TILE_ADD);
         CPU(tile_mm)
-        (m, a->d, r->m - i, a_cols(t->ds + i * BK + j, BK), b_rows(t->q + i * d_ld, d_ld),
+        (m, a->d, r->m - i, a_cols(t->ds + i * BK + j, BK), b_rows(t->q + i * t->q_ld, t->q_ld),
          t->dk + j * d_ld, d_ld, TILE_ADD);
     }
     for (int i = 0; i < r->m && t->dq != NULL; i += q_step) {
@@ -174,18 +187,30 @@ static void add_gradients(const Task *t, const Rows *r)
     }
 }
 
-static void one_query_tile(const Task *t, int64_t q0)
+/* Rows of a query tile as a right operand: copied if they share cache sets, or where reading whole
+ * panels would pass the end of the last. *ld: their distance, which becomes that of the copy. */
+static const float *operand(const float *x, int rows, int cols, float *copy, int64_t copy_ld,
+                            int64_t *ld)
+{
+    if (*ld % PAGE != 0 && cols % NR == 0)
+        return x;
+    CPU(copy_rows)(rows, cols, x, *ld, copy, copy_ld);
+    *ld = copy_ld;
+    return copy;
+}
+
+static void one_query_tile(Task *t, int64_t q0)
 {
     const Attn *a = t->a;
+    const float *q = (const float *)a->q + attn_q_at(a, t->b, t->h) + q0 * a->q_row;
+    const float *d_o = (const float *)a->d_o + attn_o_at(a, t->b, t->h) + q0 * a->o_row;
     Rows r = {q0, (int)min64(BQ, a->q_len - q0), BK};
     if (a->causal)
         r.diff = (int)min64(BK, a->q_pos + q0 - t->k0);
-    CPU(copy_rows)
-    (r.m, a->d, (const float *)a->q + attn_q_at(a, t->b, t->h) + q0 * a->q_row, a->q_row, t->q,
-     t->f->d_ld);
-    CPU(copy_rows)
-    (r.m, a->dv, (const float *)a->d_o + attn_o_at(a, t->b, t->h) + q0 * a->o_row, a->o_row, t->d_o,
-     t->f->v_ld);
+    t->q_ld = a->q_row;
+    t->o_ld = a->o_row;
+    t->q = operand(q, r.m, a->d, t->q_copy, t->f->d_ld, &t->q_ld);
+    t->d_o = operand(d_o, r.m, a->dv, t->o_copy, t->f->v_ld, &t->o_ld);
     scores(t, &r);
     if (a->log_base != 0.0 || a->bias != NULL)
         adjust_scores(t, &r);
@@ -267,10 +292,10 @@ static void one_slab(const Bwd *f, int64_t pair, int64_t slab)
     t.vt = t.kt + (int64_t)a->d * BK;
     t.k = t.vt + (int64_t)a->dv * BK;
     t.dk = t.k + BK * f->d_ld;
-    t.q = t.dk + BK * f->d_ld;
-    t.dv = t.q + BQ * f->d_ld;
-    t.d_o = t.dv + BK * f->v_ld;
-    t.p = t.d_o + BQ * f->v_ld;
+    t.q_copy = t.dk + BK * f->d_ld;
+    t.dv = t.q_copy + BQ * f->d_ld;
+    t.o_copy = t.dv + BK * f->v_ld;
+    t.p = t.o_copy + BQ * f->v_ld;
     t.ds = t.p + BQ * BK;
     if (a->dq != NULL) {
         t.dq = f->slabs > 1 ? f->sums + (pair * f->slabs + slab) * a->q_len * f->d_ld

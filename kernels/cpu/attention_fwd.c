@@ -1,9 +1,16 @@
 /* attention_fwd.c - tiled attention: online softmax (Milakov 2018, Dao 2022) and relu squared.
  *
- * A task makes BQ rows of the output of one head. Scores of a tile are kept transposed, (keys,
- * queries): lanes are queries, so maxima and sums need no work across lanes, and the tile is at
- * once the transposed left operand of the product with V. Keys and values are packed beforehand,
- * a group of heads at a time: keys in panels of MR rows, values of a key tile in panels of NR. */
+ * Tiling: a task makes BQ rows of the output of one head, BK keys at a time. Scores of a tile are
+ * kept transposed, (keys, queries): lanes are queries, so maxima and sums need no work across
+ * lanes, and the tile is at once the transposed left operand of the product with V. Keys are read
+ * where they lie (or from a copy, if 4 KiB apart); values are packed beforehand in panels of NR, a
+ * group of heads at a time, or a span of the keys of a long one: its tasks then rest between spans,
+ * sums in the output.
+ * Traffic: K and V once per BQ queries, from L2 or L3; scores (72 KiB) from L2; queries, output and
+ * the packing of V once. Scratch is bounded, whatever the length.
+ * Roof: the multiply-adds. A score costs d + dv of them and about 8 other vector operations, which
+ * leaves 0.9 of SGEMM for d = 64; below some 1000 keys packing and tiles cut by the diagonal count.
+ */
 #include <omp.h>
 #include <string.h>
 
@@ -13,18 +20,20 @@ enum {
     BQ = 96,               /* queries of a task, at most: whole panels of NR and of MR */
     BK = 192,              /* keys of a tile: whole panels of MR */
     TASKS = 16,            /* wanted, where the shape allows */
-    GROUP_FLOATS = 4 << 20 /* of keys and values packed at a time, or one head */
+    GROUP_FLOATS = 4 << 20 /* of keys and values packed at a time */
 };
 static const float LOWEST = -1e38f; /* of a running maximum: finite, so that differences are */
 
 typedef struct Fwd {
     const Attn *a;
     int bq;                 /* queries of a task */
-    int64_t k_end;          /* keys that any query can see */
-    int64_t k_size, v_size; /* floats of one packed head */
+    int64_t k_end, span;    /* keys that any query can see; of these, packed at a time */
+    int64_t k_ld;           /* row distance of copied keys; 0: read where they lie */
+    int64_t k_size, v_size; /* floats of a head's span */
     int64_t group;          /* heads (of all batch rows) packed at a time */
     int64_t o_ld, mine;     /* row distance of a task's sums; floats of one thread */
     float *packed, *scratch;
+    float *max, *sum; /* (q_len) of tasks between spans */
     float *back; /* biases from the last key's on, each for a query one further behind; or NULL */
 } Fwd;
 
@@ -32,10 +41,10 @@ typedef struct Task {
     const Attn *a;
     int64_t q0, keys;   /* first query; valid keys of its batch row */
     int rows, cols;     /* queries; the same in whole vectors */
-    const float *k, *v; /* packed */
+    const float *k, *v; /* of key 0, rows k_ld apart; packed */
     const float *back;  /* of the first query and key 0 */
     float *q, *s, *o;   /* (d, bq) scaled and packed; (BK, BQ) scores, then weights; (bq, o_ld) */
-    int64_t o_ld;
+    int64_t k_ld, o_ld;
     float m[BQ], l[BQ], alpha[BQ]; /* running maxima (base 2) and sums; rescaling by this tile */
 } Task;
 
@@ -55,7 +64,7 @@ static int seen_before(const Tile *u, int end)
 static void scores(const Task *t, const Tile *u)
 {
     const int d = t->a->d, step = u->diff >= u->n ? t->cols : NR;
-    const TileA keys = a_packed(t->k + u->k0 * d, d);
+    const TileA keys = a_rows(t->k + u->k0 * t->k_ld, t->k_ld);
     for (int i = 0; i < t->cols; i += step) {
         const int n = t->cols - i < step ? t->cols - i : step;
         CPU(tile_mm)
@@ -200,38 +209,68 @@ static void write_rows(const Task *t, float *o, float *lse)
     }
 }
 
-/* Query tile `tile` of head `pair`, whose keys and values are packed in slot `slot`. */
-static void one_task(const Fwd *f, int64_t pair, int64_t slot, int64_t tile)
+/* Sums, maxima and sums of weights of a task that rests, to (save) or from memory. */
+static void rest(const Fwd *f, Task *t, float *o, bool save)
+{
+    const size_t row = (size_t)f->a->dv * sizeof *o, rows = (size_t)t->rows * sizeof *o;
+    for (int i = 0; i < t->rows; i++, o += f->a->o_row)
+        memcpy(save ? o : t->o + i * t->o_ld, save ? t->o + i * t->o_ld : o, row);
+    memcpy(save ? f->max + t->q0 : t->m, save ? t->m : f->max + t->q0, rows);
+    memcpy(save ? f->sum + t->q0 : t->l, save ? t->l : f->sum + t->q0, rows);
+}
+
+/* The task's operands; `from` is the first key packed in slot `slot`. */
+static Task task_of(const Fwd *f, int64_t b, int64_t h, int64_t slot, int64_t q0, int64_t from)
 {
     const Attn *a = f->a;
-    const int64_t b = pair / a->heads, h = pair % a->heads;
-    Task t = {.a = a, .q0 = tile * f->bq, .keys = attn_keys(a, b), .o_ld = f->o_ld};
-    const int64_t k_end = attn_seen(a, t.keys, min64(t.q0 + f->bq, a->q_len) - 1);
-    const float scale = (float)a->scale * (a->kind == ATTN_SOFTMAX ? LOG2_E : 1.0f);
+    Task t = {.a = a, .q0 = q0, .keys = attn_keys(a, b), .o_ld = f->o_ld, .k_ld = a->k_row};
+    const float *packed = f->packed + slot * (f->k_size + f->v_size);
     t.rows = (int)min64(f->bq, a->q_len - t.q0);
     t.cols = (int)round_up(t.rows, VW);
-    t.k = f->packed + slot * (f->k_size + f->v_size);
-    t.v = t.k + f->k_size;
+    t.k = (const float *)a->k + attn_k_at(a, b, h);
+    if (f->k_ld > 0) {
+        t.k_ld = f->k_ld;
+        t.k = packed - from * f->k_ld;
+    }
+    t.v = packed + f->k_size - from * round_up(a->dv, NR);
     t.q = f->scratch + omp_get_thread_num() * f->mine;
     t.s = t.q + (int64_t)BQ * a->d;
     t.o = t.s + BK * BQ;
     for (int i = 0; i < BQ; i++)
         t.m[i] = LOWEST;
-    CPU(pack_cols)
-    (NR, a->d, t.rows, (const float *)a->q + attn_q_at(a, b, h) + t.q0 * a->q_row, a->q_row, scale,
-     t.q);
-    if (a->log_base != 0.0)
-        scale_queries(&t);
     if (a->bias != NULL)
         t.back = f->back + a->k_len - 1 + a->q_pos + t.q0;
-    for (int64_t k0 = 0; k0 < k_end; k0 += BK)
-        one_tile(&t, k0, k_end, attn_seen(a, t.keys, a->q_len - 1));
-    float *lse = a->lse != NULL && a->kind == ATTN_SOFTMAX ? a->lse : NULL;
-    write_rows(&t, (float *)a->o + attn_o_at(a, b, h) + t.q0 * a->o_row,
-               lse != NULL ? lse + pair * a->q_len + t.q0 : NULL);
+    return t;
 }
 
-static void pack_tile(const Fwd *f, int64_t pair, int64_t slot, int64_t k0)
+/* Queries from q0 of head `pair` against the keys packed in slot `slot`, which begin at `from`. */
+static void one_task(const Fwd *f, int64_t pair, int64_t slot, int64_t q0, int64_t from)
+{
+    const Attn *a = f->a;
+    const int64_t b = pair / a->heads, h = pair % a->heads;
+    const float scale = (float)a->scale * (a->kind == ATTN_SOFTMAX ? LOG2_E : 1.0f);
+    const float *q = (const float *)a->q + attn_q_at(a, b, h) + q0 * a->q_row;
+    float *o = (float *)a->o + attn_o_at(a, b, h) + q0 * a->o_row;
+    float *lse = a->lse != NULL && a->kind == ATTN_SOFTMAX ? a->lse : NULL;
+    Task t = task_of(f, b, h, slot, q0, from);
+    const int64_t end = attn_seen(a, t.keys, q0 + t.rows - 1);
+    if (from > 0 && end <= from)
+        return;
+    if (from > 0)
+        rest(f, &t, o, false);
+    CPU(pack_cols)(NR, a->d, t.rows, q, a->q_row, scale, t.q);
+    if (a->log_base != 0.0)
+        scale_queries(&t);
+    for (int64_t k0 = from; k0 < min64(end, from + f->span); k0 += BK)
+        one_tile(&t, k0, end, attn_seen(a, t.keys, a->q_len - 1));
+    if (end > from + f->span)
+        rest(f, &t, o, true);
+    else
+        write_rows(&t, o, lse != NULL ? lse + pair * a->q_len + q0 : NULL);
+}
+
+/* Keys from k0 of head `pair`, a tile of them; slot `slot` begins with key `from`. */
+static void pack_tile(const Fwd *f, int64_t pair, int64_t slot, int64_t k0, int64_t from)
 {
     const Attn *a = f->a;
     const int64_t b = pair / a->heads, h = pair % a->heads;
@@ -239,36 +278,42 @@ static void pack_tile(const Fwd *f, int64_t pair, int64_t slot, int64_t k0)
     if (n <= 0)
         return;
     float *k = f->packed + slot * (f->k_size + f->v_size), *v = k + f->k_size;
-    CPU(pack_cols)
-    (MR, a->d, n, (const float *)a->k + attn_k_at(a, b, h) + k0 * a->k_row, a->k_row, 1.0f,
-     k + k0 * a->d);
+    if (f->k_ld > 0)
+        CPU(copy_rows)
+    (n, a->d, (const float *)a->k + attn_k_at(a, b, h) + k0 * a->k_row, a->k_row,
+     k + (k0 - from) * f->k_ld, f->k_ld);
     CPU(pack_rows)
     (NR, n, a->dv, (const float *)a->v + attn_v_at(a, b, h) + k0 * a->v_row, a->v_row, 1.0f,
-     v + k0 * round_up(a->dv, NR));
+     v + (k0 - from) * round_up(a->dv, NR));
 }
 
-/* Heads [first, first + n): all pack, then the tasks, the long ones first. */
-static void one_group(const Fwd *f, int64_t first, int64_t n)
+/* Heads [first, first + n), keys of the span from `from`: all pack, then the tasks, the long ones
+ * first. */
+static void one_group(const Fwd *f, int64_t first, int64_t n, int64_t from)
 {
-    const int64_t k_tiles = ceil_div(f->k_end, BK), q_tiles = ceil_div(f->a->q_len, f->bq);
+    const int64_t k_tiles = ceil_div(min64(f->span, f->k_end - from), BK);
+    const int64_t q_tiles = ceil_div(f->a->q_len, f->bq);
 #pragma omp for schedule(static)
     for (int64_t t = 0; t < n * k_tiles; t++)
-        pack_tile(f, first + t / k_tiles, t / k_tiles, t % k_tiles * BK);
+        pack_tile(f, first + t / k_tiles, t / k_tiles, from + t % k_tiles * BK, from);
 #pragma omp for schedule(dynamic)
     for (int64_t t = 0; t < n * q_tiles; t++)
-        one_task(f, first + t % n, t % n, q_tiles - 1 - t / n);
+        one_task(f, first + t % n, t % n, (q_tiles - 1 - t / n) * f->bq, from);
 }
 
 static Fwd plan(const Attn *a)
 {
     Fwd f = {.a = a, .bq = BQ, .o_ld = tile_pad(a->dv)};
-    const int64_t pairs = a->batch * a->heads;
+    const int64_t pairs = a->batch * a->heads, v_row = round_up(a->dv, NR);
     while (f.bq > NR && pairs * ceil_div(a->q_len, f.bq) < TASKS)
         f.bq = (int)round_up(f.bq / 2, NR);
     f.k_end = attn_seen(a, a->k_len, a->q_len - 1);
-    f.k_size = round_up(round_up(f.k_end, MR) * a->d, 16);
-    f.v_size = f.k_end * round_up(a->dv, NR);
-    f.group = clamp64(GROUP_FLOATS / max64(1, f.k_size + f.v_size), 1, pairs);
+    f.k_ld = a->k_row % PAGE == 0 ? tile_pad(a->d) : 0;
+    f.span = max64(BK, GROUP_FLOATS / (f.k_ld + v_row) / BK * BK);
+    f.span = min64(f.span, max64(1, f.k_end));
+    f.k_size = f.span * f.k_ld;
+    f.v_size = f.span * v_row;
+    f.group = f.span < f.k_end ? 1 : clamp64(GROUP_FLOATS / (f.k_size + f.v_size), 1, pairs);
     f.mine = round_up((int64_t)BQ * a->d + BK * BQ + BQ * f.o_ld, 16);
     return f;
 }
@@ -288,17 +333,21 @@ Status CPU(attn_fwd_tiled)(Dev *d, const Attn *a)
     Fwd f = plan(a);
     void *scratch;
     const int64_t pairs = a->batch * a->heads, packed = f.group * (f.k_size + f.v_size);
-    const int64_t all = packed + omp_get_max_threads() * f.mine;
+    const int64_t resting = f.span < f.k_end ? round_up(a->q_len, 16) : 0;
+    const int64_t all = packed + 2 * resting + omp_get_max_threads() * f.mine;
     const int64_t back = a->bias != NULL ? a->k_len + a->q_pos + a->q_len - 1 + BQ : 0;
     TRY(dev_scratch(d, (size_t)(all + back) * sizeof(float), &scratch));
     f.packed = scratch;
-    f.scratch = f.packed + packed;
+    f.max = f.packed + packed;
+    f.sum = f.max + resting;
+    f.scratch = f.sum + resting;
     f.back = f.packed + all;
     if (a->bias != NULL)
         fill_back(&f, back);
     const double work = (double)pairs * (double)a->q_len * (double)f.k_end * (a->d + a->dv);
 #pragma omp parallel if (work >= 8.0 * PARALLEL_FROM)
     for (int64_t first = 0; first < pairs; first += f.group)
-        one_group(&f, first, min64(f.group, pairs - first));
+        for (int64_t from = 0; from == 0 || from < f.k_end; from += f.span)
+            one_group(&f, first, min64(f.group, pairs - first), from);
     return ST_OK;
 }

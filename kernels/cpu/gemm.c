@@ -19,8 +19,7 @@ enum {
     MT = 96 / MR * MR,   /* rows of a task */
     FEW = 2 * MR,        /* rows that do not repay packing B */
     TASKS = 16,          /* wanted, where the shape allows */
-    PACK_COLS = 2 * NR,  /* of one packing task */
-    PAGE = 1024          /* floats whose multiples share cache sets */
+    PACK_COLS = 2 * NR   /* of one packing task */
 };
 
 typedef struct Cut {

@@ -32,26 +32,38 @@ void CPU(pack_rows)(int width, int k, int n, const float *src, int64_t ld, float
     }
 }
 
-/* dst[p * width + j] = scale * src[j * ld + p] for 4 rows j and k columns p. */
-static void transpose4(int width, int k, const float *src, int64_t ld, float scale, float *dst)
+/* 4 x 4 transpositions side by side, one in every group of four lanes of r. */
+static inline void transpose(vf r[4])
 {
-    const __m128 s = _mm_set1_ps(scale);
+    const vf t0 = vlow(r[0], r[1]), t1 = vhigh(r[0], r[1]);
+    const vf t2 = vlow(r[2], r[3]), t3 = vhigh(r[2], r[3]);
+    r[0] = vlow2(t0, t2);
+    r[1] = vhigh2(t0, t2);
+    r[2] = vlow2(t1, t3);
+    r[3] = vhigh2(t1, t3);
+}
+
+/* dst[p * width + j] = scale * src[j * ld + p] for `rows` rows j and k columns p; rows is VW, or 4
+ * where that is less: the other lanes are then of no account. */
+__attribute__((always_inline)) static inline void
+columns(const int rows, int width, int k, const float *src, int64_t ld, float scale, float *dst)
+{
+    const vf s = vset(scale);
     int p = 0;
-    for (; p + 4 <= k; p += 4) {
-        __m128 r0 = _mm_mul_ps(s, _mm_loadu_ps(src + p));
-        __m128 r1 = _mm_mul_ps(s, _mm_loadu_ps(src + ld + p));
-        __m128 r2 = _mm_mul_ps(s, _mm_loadu_ps(src + 2 * ld + p));
-        __m128 r3 = _mm_mul_ps(s, _mm_loadu_ps(src + 3 * ld + p));
-        _MM_TRANSPOSE4_PS(r0, r1, r2, r3);
-        float *d = dst + (int64_t)p * width;
-        _mm_storeu_ps(d, r0);
-        _mm_storeu_ps(d + width, r1);
-        _mm_storeu_ps(d + 2 * width, r2);
-        _mm_storeu_ps(d + 3 * width, r3);
+    for (; p + 4 <= k; p += 4, src += 4, dst += 4 * (int64_t)width) {
+        vf r[4];
+        for (int i = 0; i < 4; i++)
+            r[i] = s * (rows == VW ? vload_4s(src + i * ld, 4 * ld) : vload4(src + i * ld));
+        transpose(r);
+        for (int i = 0; i < 4; i++)
+            if (rows == VW)
+                vstore(dst + (int64_t)i * width, r[i]);
+            else
+                vstore4(dst + (int64_t)i * width, r[i]);
     }
-    for (; p < k; p++)
-        for (int j = 0; j < 4; j++)
-            dst[(int64_t)p * width + j] = scale * src[j * ld + p];
+    for (; p < k; p++, src++, dst += width)
+        for (int j = 0; j < rows; j++)
+            dst[j] = scale * src[j * ld];
 }
 
 /* One panel of w <= width rows of src. */
@@ -59,8 +71,10 @@ static void panel_cols(int width, int k, int w, const float *src, int64_t ld, fl
                        float *dst)
 {
     int j = 0;
+    for (; j + VW <= w; j += VW)
+        columns(VW, width, k, src + j * ld, ld, scale, dst + j);
     for (; j + 4 <= w; j += 4)
-        transpose4(width, k, src + j * ld, ld, scale, dst + j);
+        columns(4, width, k, src + j * ld, ld, scale, dst + j);
     for (int p = 0; p < k && j < width; p++) {
         for (int i = j; i < w; i++)
             dst[(int64_t)p * width + i] = scale * src[i * ld + p];

@@ -9,6 +9,8 @@
 #define FLAT _Pragma("GCC unroll 16")
 #endif
 
+enum { LONG = 128 }; /* sums that leave time to fetch C meanwhile */
+
 /* One tile of C: rows and whole vectors of columns as given to the kernel. */
 typedef struct Micro {
     const float *a, *b;
@@ -33,7 +35,8 @@ __attribute__((always_inline)) static inline void micro(const int rows, const in
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < vecs; j++)
             acc[i][j] = vset(0);
-    FLAT
+    if (t->k >= LONG)
+        FLAT
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < vecs * VW; j += 16)
             __builtin_prefetch(t->c + i * t->ldc + j, 1);

@@ -22,6 +22,8 @@ enum { MR = 6 };
 enum { MR = 4 };
 #endif
 enum { NR = 2 * VW };
+/* Floats in 4 KiB: rows a multiple of that apart share cache sets. */
+enum { PAGE = 1024 };
 
 /* Element (i,p) is p[(i / MR) * panel + (i % MR) * row + p * col]; row or col is 1. */
 typedef struct TileA {

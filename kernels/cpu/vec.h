@@ -107,6 +107,102 @@ static inline void vstore_n(float *p, vf x, int n)
 }
 #endif
 
+/* The first four lanes from and to memory; four floats from each of VW / 4 places `step` apart; and
+ * for every group of four lanes, x and y interleaved: lower or upper halves, by lanes or pairs. */
+#if defined __AVX512F__
+static inline vf vload4(const float *p)
+{
+    return (vf)_mm512_castps128_ps512(_mm_loadu_ps(p));
+}
+static inline void vstore4(float *p, vf x)
+{
+    _mm_storeu_ps(p, _mm512_castps512_ps128((__m512)x));
+}
+static inline vf vload_4s(const float *p, int64_t step)
+{
+    __m512 x = _mm512_castps128_ps512(_mm_loadu_ps(p));
+    x = _mm512_insertf32x4(x, _mm_loadu_ps(p + step), 1);
+    x = _mm512_insertf32x4(x, _mm_loadu_ps(p + 2 * step), 2);
+    return (vf)_mm512_insertf32x4(x, _mm_loadu_ps(p + 3 * step), 3);
+}
+static inline vf vlow(vf x, vf y)
+{
+    return (vf)_mm512_unpacklo_ps((__m512)x, (__m512)y);
+}
+static inline vf vhigh(vf x, vf y)
+{
+    return (vf)_mm512_unpackhi_ps((__m512)x, (__m512)y);
+}
+static inline vf vlow2(vf x, vf y)
+{
+    return (vf)_mm512_unpacklo_pd((__m512d)x, (__m512d)y);
+}
+static inline vf vhigh2(vf x, vf y)
+{
+    return (vf)_mm512_unpackhi_pd((__m512d)x, (__m512d)y);
+}
+#elif defined __AVX2__
+static inline vf vload4(const float *p)
+{
+    return (vf)_mm256_castps128_ps256(_mm_loadu_ps(p));
+}
+static inline void vstore4(float *p, vf x)
+{
+    _mm_storeu_ps(p, _mm256_castps256_ps128((__m256)x));
+}
+static inline vf vload_4s(const float *p, int64_t step)
+{
+    __m256 x = _mm256_castps128_ps256(_mm_loadu_ps(p));
+    return (vf)_mm256_insertf128_ps(x, _mm_loadu_ps(p + step), 1);
+}
+static inline vf vlow(vf x, vf y)
+{
+    return (vf)_mm256_unpacklo_ps((__m256)x, (__m256)y);
+}
+static inline vf vhigh(vf x, vf y)
+{
+    return (vf)_mm256_unpackhi_ps((__m256)x, (__m256)y);
+}
+static inline vf vlow2(vf x, vf y)
+{
+    return (vf)_mm256_unpacklo_pd((__m256d)x, (__m256d)y);
+}
+static inline vf vhigh2(vf x, vf y)
+{
+    return (vf)_mm256_unpackhi_pd((__m256d)x, (__m256d)y);
+}
+#else
+static inline vf vload4(const float *p)
+{
+    return vload(p);
+}
+static inline void vstore4(float *p, vf x)
+{
+    vstore(p, x);
+}
+static inline vf vload_4s(const float *p, int64_t step)
+{
+    (void)step;
+    return vload(p);
+}
+static inline vf vlow(vf x, vf y)
+{
+    return (vf)_mm_unpacklo_ps((__m128)x, (__m128)y);
+}
+static inline vf vhigh(vf x, vf y)
+{
+    return (vf)_mm_unpackhi_ps((__m128)x, (__m128)y);
+}
+static inline vf vlow2(vf x, vf y)
+{
+    return (vf)_mm_unpacklo_pd((__m128d)x, (__m128d)y);
+}
+static inline vf vhigh2(vf x, vf y)
+{
+    return (vf)_mm_unpackhi_pd((__m128d)x, (__m128d)y);
+}
+#endif
+
 /* 0, 1, ... VW - 1. */
 static inline vi viota(void)
 {
