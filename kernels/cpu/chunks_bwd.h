@@ -17,7 +17,8 @@
 enum {
     GROUP_FLOATS = 1 << 21, /* of states and values in a group, where a chunk allows it */
     DEPTH_BLOCK = 256,      /* inner size and rows of one private left factor: */
-    ROW_BLOCK = 8 * MR,
+    ROW_BLOCK = 6 * MR,
+    STATE_BLOCK = 4 * MR,       /* rows of a state that one task makes */
     DEPTH_LD = DEPTH_BLOCK + 16 /* distance of its rows */
 };
 

@@ -119,8 +119,7 @@ static void pull_scores(const Local *l, const Span *s, int64_t row, int rows, in
     float *left = work_of(l);
     for (int e = 0; e < a->e; e += DEPTH_BLOCK) {
         int k = min_int(DEPTH_BLOCK, a->e - e);
-        for (int64_t r = 0; r < rows; r++)
-            row_scale(left + r * DEPTH_LD, d_o + r * a->e + e, k, 1.0f);
+        CPU(copy_rows)(rows, k, d_o + e, a->e, left, DEPTH_LD);
         tile_mm(rows, keys, k, a_rows(left, DEPTH_LD),
                 (TileB){v + (int64_t)e * NR, NR, (int64_t)a->e * NR}, g, l->ld,
                 e == 0 ? TILE_SET : TILE_ADD);

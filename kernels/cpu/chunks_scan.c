@@ -33,7 +33,8 @@ Scan CPU(chunks_scan)(const Chunks *a, const Grouping *most, float *scratch, siz
     Scan c = {.a = a, .most = *most, .states = scratch};
     size_t states = (size_t)(most->rows * (most->chunks + 1)) * state_floats(a);
     size_t right = (size_t)(most->rows * most->chunks) * right_floats(a);
-    c.work_floats = (size_t)max_int(ROW_BLOCK * DEPTH_LD, (int)round_up(a->s, NR) * NR);
+    int64_t state = DEPTH_BLOCK * tile_pad(STATE_BLOCK), panel = round_up(a->s, NR) * NR;
+    c.work_floats = (size_t)max64(ROW_BLOCK * DEPTH_LD, max64(state, panel));
     *floats = states + right + (size_t)omp_get_max_threads() * c.work_floats;
     if (scratch != NULL) {
         c.right = scratch + states;
@@ -90,6 +91,15 @@ static void pack_right(const Scan *c, const Group *g)
         }
 }
 
+/* x (k,n), rows ld apart, as a transposed left factor: where it lies, or copied. */
+static TileA left_factor(const float *x, int64_t ld, int k, int n, float *copy)
+{
+    if (ld % PAGE != 0)
+        return a_cols(x, ld);
+    CPU(copy_rows)(k, n, x, ld, copy, tile_pad(n));
+    return a_cols(copy, tile_pad(n));
+}
+
 /* state += left' right of one chunk, rows [e0,e1) of E; left is v or do. */
 static void add_chunk(const Scan *c, const Part *p, const float *right, int e0, int e1,
                       float *state)
@@ -100,10 +110,10 @@ static void add_chunk(const Scan *c, const Part *p, const float *right, int e0, 
     int depth = depth_of(c, p);
     for (int r = 0; r < depth; r += DEPTH_BLOCK) {
         int k = min_int(DEPTH_BLOCK, depth - r);
-        pack_rows(MR, k, e1 - e0, x + (int64_t)r * a->e, a->e, 1.0f, left);
+        const TileA rows = left_factor(x + (int64_t)r * a->e, a->e, k, e1 - e0, left);
         for (int j = 0; j < a->s; j += NR) {
             TileB b = {right + (int64_t)j * depth + (int64_t)r * NR, NR, 0};
-            tile_mm(e1 - e0, min_int(NR, a->s - j), k, a_packed(left, k), b,
+            tile_mm(e1 - e0, min_int(NR, a->s - j), k, rows, b,
                     state + (int64_t)j * a->e + (int64_t)e0 * NR, NR, TILE_ADD);
         }
     }
@@ -131,8 +141,8 @@ void CPU(scan_states)(const Scan *c, const Group *g, int64_t slot)
     pack_right(c, g);
 #pragma omp for collapse(2) schedule(static)
     for (int64_t b = g->b0; b < g->b1; b++)
-        for (int e0 = 0; e0 < a->e; e0 += ROW_BLOCK) {
-            int e1 = min_int(e0 + ROW_BLOCK, a->e);
+        for (int e0 = 0; e0 < a->e; e0 += STATE_BLOCK) {
+            int e1 = min_int(e0 + STATE_BLOCK, a->e);
             for (int64_t k = 0; k < g->c1 - g->c0; k++) {
                 Part p = part_of(a, b, visited(c, g, k));
                 if (is_last(c, visited(c, g, k)))
@@ -154,8 +164,11 @@ static void apply_rows(const Scan *c, const Part *p, const float *state, int r0,
     for (int e = 0; e < a->e; e += DEPTH_BLOCK) {
         int k = min_int(DEPTH_BLOCK, a->e - e);
         TileB b = {state + (int64_t)e * NR, NR, (int64_t)a->e * NR};
-        for (int64_t r = 0; r < r1 - r0; r++)
-            row_scale(left + r * DEPTH_LD, x + r * a->e + e, k, c->reverse ? 1.0f : p->c);
+        if (c->reverse)
+            CPU(copy_rows)(r1 - r0, k, x + e, a->e, left, DEPTH_LD);
+        else
+            for (int64_t r = 0; r < r1 - r0; r++)
+                row_scale(left + r * DEPTH_LD, x + r * a->e + e, k, p->c);
         tile_mm(r1 - r0, a->s, k, a_rows(left, DEPTH_LD), b, out + (p->row + r0) * a->s, a->s,
                 TILE_ADD);
     }
@@ -164,7 +177,7 @@ static void apply_rows(const Scan *c, const Part *p, const float *state, int r0,
 static void rows_bwd(const Scan *c, const Group *g, int64_t slot)
 {
     const Chunks *a = c->a;
-#pragma omp for collapse(3) schedule(dynamic)
+#pragma omp for collapse(3) schedule(dynamic) nowait
     for (int64_t b = g->b0; b < g->b1; b++)
         for (int64_t k = 0; k < g->c1 - g->c0; k++)
             for (int r = 0; r < a->chunk; r += ROW_BLOCK) {
@@ -197,7 +210,7 @@ static void apply_columns(const Scan *c, const Part *p, const float *state, int 
 static void columns_bwd(const Scan *c, const Group *g, int64_t slot)
 {
     const Chunks *a = c->a;
-#pragma omp for collapse(3) schedule(dynamic)
+#pragma omp for collapse(3) schedule(dynamic) nowait
     for (int64_t b = g->b0; b < g->b1; b++)
         for (int64_t k = 0; k < g->c1 - g->c0; k++)
             for (int j0 = 0; j0 < a->e; j0 += COLUMN_BLOCK) {
@@ -213,4 +226,5 @@ void CPU(scan_apply)(const Scan *c, const Group *g, int64_t slot)
         rows_bwd(c, g, slot);
     if (c->reverse && c->a->dv != NULL)
         columns_bwd(c, g, slot);
+#pragma omp barrier
 }
