@@ -1,7 +1,7 @@
 /* profile.c - the named sweeps. A group reads like the flags that would ask for it.
  *
- * smoke is what CI runs; quick is `make bench` on a CPU: kernels and a sweep of about five minutes
- * on two cores, then three minutes of trainings; full takes hours; paper has the sizes of the
+ * smoke is what CI runs; quick is `make bench` on a CPU: kernels and a sweep of five and a half
+ * minutes on two cores, then two minutes of trainings; full takes hours; paper has the sizes of the
  * papers, for a GPU. */
 #include "bench/profile.h"
 
@@ -18,18 +18,22 @@ static const ProfileGroup smoke[] = {
     {.variants = NULL},
 };
 
-/* The million tokens of flash_linear is what the whole program is about: it always runs, and with
+/* Every recipe at four lengths, a flagship of every family at all of them.
+ * The million tokens of flash_linear is what the whole program is about: it always runs, and with
  * it a point of both where they can be compared. */
+#define FLAGSHIPS "vanilla,gau,flash_linear,scaling,lsh"
 static const ProfileGroup quick[] = {
     {"flash_linear", "layer", "prefill", "tiled", "1M", 120, true},
     {"vanilla", "layer", "prefill", "tiled", "16k", 60, true},
     {"flash_linear", "layer", "fwd", "tiled", "64k", 60, true},
-    {"all", "layer", "fwd", "tiled", "512..1M", 0, false},
-    {"vanilla,gau", "layer", "fwd", "naive", "512..1M", 0, false},
-    {"all", "layer", "train", "tiled", "512..8k", 0, false},
-    {"all", "mix", "fwd", "tiled", "512,2k,8k", 0, false},
+    {"all", "layer", "fwd", "tiled", "512,2k,8k,16k", 0, false},
+    {FLAGSHIPS, "layer", "fwd", "tiled", "1k,4k,32k,64k..1M", 0, false},
+    {"vanilla,gau", "layer", "fwd", "naive", "512,2k,8k,32k,128k,1M", 0, false},
+    {"all", "layer", "train", "tiled", "512,2k", 0, false},
+    {"all", "mix", "fwd", "tiled", "512,4k", 0, false},
     {"vanilla,flash_linear", "layer", "prefill", "tiled", "4k,16k,64k,256k,1M", 0, false},
-    {"all", "layer", "decode", "tiled", "1k,4k,16k,64k,256k,1M", 0, false},
+    {"all", "layer", "decode", "tiled", "1k,16k", 0, false},
+    {FLAGSHIPS, "layer", "decode", "tiled", "4k,64k,256k,1M", 0, false},
     {"all", "kernel", "all", "tiled", "512", 0, false}, /* sizes of their own */
     {.variants = NULL},
 };
@@ -87,7 +91,7 @@ const Profile profile_table[] = {
                      .n = 1024,
                      .batch = 1,
                      .time_limit = 150,
-                     .budget = 180},
+                     .budget = 130},
     },
     {
         .name = "full",
@@ -166,7 +170,8 @@ Status profile_apply(const char *name, Sweep *s)
     s->time_limit = p->time_limit;
     s->budget = p->budget;
     s->training = p->training;
-    s->training.variants = UINT64_MAX;
+    TRY(parse_names(p->trained != NULL ? p->trained : "all", "variant", variant_names().name,
+                    &s->training.variants));
     SizeNames sizes = size_names();
     if (p->sizes != NULL)
         TRY(parse_names(p->sizes, "size", sizes.name, &s->sizes));

@@ -18,7 +18,8 @@ typedef struct Profile {
     int width, heads, layers;
     int64_t batch, segment;
     double time_limit, budget;
-    Training training; /* of all variants */
+    const char *trained; /* variants that the trainings are of; NULL: all */
+    Training training;
     const char *sizes; /* names of sizes, or NULL */
 } Profile;
 
