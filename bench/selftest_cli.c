@@ -79,17 +79,19 @@ static error_t parse(int key, char *value, struct argp_state *state)
 /* ---- the comparisons ---- */
 static const double effects[] = {0, 0.02, 0.05, 0.10, 0.30};
 
-static void plan(const Args *a, Selftest *s)
-{
-    for (int hog = 0; hog <= 1; hog++)
-        for (int i = 0; i < COUNT(effects); i++)
-            if (a->hog == HOG_BOTH || (a->hog == HOG_ON) == (hog == 1))
-                s->cell[s->n++] = (SelftestCell){.effect = effects[i], .hog = hog == 1};
-}
-
 static int wanted(const Args *a, const SelftestCell *c)
 {
     return c->effect == 0 ? a->comparisons : a->planted;
+}
+
+static void plan(const Args *a, Selftest *s)
+{
+    for (int hog = 0; hog <= 1; hog++)
+        for (int i = 0; i < COUNT(effects); i++) {
+            SelftestCell c = {.effect = effects[i], .hog = hog == 1};
+            if ((a->hog == HOG_BOTH || (a->hog == HOG_ON) == c.hog) && wanted(a, &c) > 0)
+                s->cell[s->n++] = c;
+        }
 }
 
 static TrialSpec trial_of(const Args *a, const SelftestCell *c, uint64_t seed)
@@ -116,7 +118,7 @@ static TrialSpec trial_of(const Args *a, const SelftestCell *c, uint64_t seed)
 /* One comparison, with its confirmation; the numbers of the cell are sums until all are done. */
 static Status compare_once(const Args *a, SelftestCell *c, uint64_t seed)
 {
-    Paired first, again;
+    Paired first = {.n = 0}, again = {.n = 0};
     int which;
     double begin = clock_now();
     TrialSpec t = trial_of(a, c, seed);

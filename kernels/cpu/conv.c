@@ -73,18 +73,16 @@ typedef struct Sum {
     float *y;
 } Sum;
 
-/* Pointers are copied first: a store could change what memory holds, but not these. */
+/* Pointers are copied first: to the compiler a store could change those of *s. */
 INLINE void sum_rows(const int n, const int taps, const Block *s, Sum o, int64_t c, int64_t end)
 {
-    const float *near[CONV_TAPS_MAX + ROWS];
-    for (int i = 0; i < n + taps - 1; i++)
-        near[i] = s->near[i];
+    const Block own = *s;
     for (; c < end; c += VW) {
         const int64_t m = end - c;
         for (int i = 0; i < n; i++) {
             vf sum = o.first != NULL ? vget(o.first + i * o.first_step + c, m) : vset(0.0f);
             for (int k = 0; k < taps; k++)
-                sum += vget(o.w + k * o.w_step + c, m) * vget(near[i + k] + c, m);
+                sum += vget(o.w + k * o.w_step + c, m) * vget(own.near[i + k] + c, m);
             vput(o.y + i * o.width + c, sum, m);
         }
     }
