@@ -66,7 +66,7 @@ static double recompute_at(const Setting *base)
 {
     Setting s = *base, again = *base;
     s.blocks = again.blocks = 3;
-    again.recompute = true;
+    s.store = again.recompute = true;
     return compare(&s, &again);
 }
 double law_recompute(const Variant *v)

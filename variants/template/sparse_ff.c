@@ -8,14 +8,15 @@
  * would have (straight through): both passes touch K of F units. */
 #include "kernels/rng.h"
 #include "variants/template/sparse.h"
+#include "variants/template/sru.h"
 
 #include <math.h>
 
-enum { C1, C2, CB, W1, W2, B2, N_PARAMS };
+enum { C1, C2, CB, W1, W2, B2, SRU, N_PARAMS = SRU + SRU_PARAMS };
 enum { Z, PICK, N_PARTS };
 enum { NOISE, COIN, N_DRAWS };
 enum { RNG_NOISE = 8, RNG_COIN }; /* which draw of the layer; see mix_rng */
-enum { BLOCK, RANK, TAU, QUANT_PROB, BY_CONTROLLER, KERNEL_SCALING };
+enum { BLOCK, RANK, TAU, QUANT_PROB, BY_CONTROLLER, KERNEL_SCALING, SRU_N, SRU_WIDTH };
 
 enum { N_DEFAULT = 32 };
 static const Option options[] = {
@@ -25,6 +26,8 @@ static const Option options[] = {
     {"quant_prob", 0.3, 0, 1, false, "part of the training calls that use one unit of a block"},
     {"multiply_by_controller_output", 0, 0, 1, true, "units are multiplied by their soft mask"},
     {"kernel_scaling", 0, 0, 1, true, "initial w2 times sqrt(N)"},
+    {"sru", 0, 0, SRU_LAYERS, true, "layers of a recurrent unit whose output is added; 0: none"},
+    {"sru_width", 32, 1, 4096, true, "its width"},
     {0},
 };
 
@@ -43,6 +46,8 @@ static Status accepts(const MixCtx *c)
 {
     if (c->ffn % block_of(c) != 0)
         return FAIL(ST_SHAPE, "%d units are not whole blocks of %d (block)", c->ffn, block_of(c));
+    if (c->ffn_opt[SRU_N] > 0 && !c->causal)
+        return FAIL(ST_UNSUPPORTED, "a recurrent unit (sru) goes from left to right");
     return ST_OK;
 }
 
@@ -77,6 +82,12 @@ static void params(Slot s[], const MixCtx *c)
     s[W2] = glorot("w2", f, d, f, d);
     s[W2].sd *= c->ffn_opt[KERNEL_SCALING] != 0 ? sqrt(block_of(c)) : 1;
     s[B2] = bias("b2", d);
+    sru_params(s + SRU, c, (int)c->ffn_opt[SRU_N], (int)c->ffn_opt[SRU_WIDTH]);
+}
+
+static void state(Slot s[], const MixCtx *c)
+{
+    sru_state(s, c, (int)c->ffn_opt[SRU_N], (int)c->ffn_opt[SRU_WIDTH]);
 }
 
 static void draws(Slot s[], const MixCtx *c)
@@ -111,7 +122,7 @@ static void choose(Tape *t, const MixIn *in, Parts *parts)
         parts->p[PICK] = op_pick(t, parts->p[Z], c->training ? c->ffn_draw[NOISE] : NULL, o);
 }
 
-static Tensor *forward(Tape *t, const MixIn *in, const Parts *parts, Tensor *x)
+static Tensor *units(Tape *t, const MixIn *in, const Parts *parts, Tensor *x)
 {
     const MixCtx *c = in->ctx;
     Tensor *const *w = in->w, *z = parts->p[Z];
@@ -124,18 +135,27 @@ static Tensor *forward(Tape *t, const MixIn *in, const Parts *parts, Tensor *x)
     return op_linear(t, h, w[W2], w[B2]);
 }
 
+static Tensor *forward(Tape *t, const MixIn *in, const Parts *parts, Tensor *x)
+{
+    int layers = (int)in->ctx->ffn_opt[SRU_N];
+    Tensor *y = units(t, in, parts, x);
+    return layers > 0 ? op_add(t, y, sru_branch(t, in->w + SRU, in->st, x, layers)) : y;
+}
+
 /* In training: the mean over the coin. */
 static double flops(const MixCtx *c)
 {
     double rows = (double)c->batch * (double)c->q_len, d = c->width, f = c->ffn, r = rank_of(c);
     double hard = c->training ? c->ffn_opt[QUANT_PROB] : 1;
-    return rows * (2 * r * (d + f) + 4 * d * f * (1 - hard + hard / block_of(c)));
+    return rows * (2 * r * (d + f) + 4 * d * f * (1 - hard + hard / block_of(c))) +
+           sru_flops(c, (int)c->ffn_opt[SRU_N], (int)c->ffn_opt[SRU_WIDTH]);
 }
 
 const ChannelMixer channel_sparse = {
     .name = "sparse",
     .caps = CAP_CHOICES | CAP_DRAWS,
     .n_params = N_PARAMS,
+    .n_state = SRU_STATE,
     .n_parts = N_PARTS,
     .n_draws = N_DRAWS,
     .options = options,
@@ -144,6 +164,7 @@ const ChannelMixer channel_sparse = {
     .default_ffn = default_ffn,
     .ffn_multiple = block_of,
     .params = params,
+    .state = state,
     .params_help = "c1: controller, to r columns; c2: to a logit for every unit; cb: its bias; "
                    "w1: in, a row for every unit; w2: out, a row for every unit; b2: its bias",
     .draws = draws,
