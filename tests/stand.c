@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char small_options[] = "s=6 c=4 chunk_len=4 block=2 rank=3 modules=4 rel_max=16 log_floor=2";
+const char small_options[] =
+    "s=6 c=4 chunk_len=4 sru_width=3 block=2 rank=3 modules=4 rel_max=16 log_floor=2";
 
 void known_options(const Variant *v, const char *wish, char *set, size_t size)
 {

@@ -25,7 +25,7 @@ enum {
         {"n_buckets", 0, 0, 1 << 20, true, "buckets of a round, even; 0: two for each chunk"},     \
         {"chunk_len", 128, 1, 1 << 20, true, "positions of a sorted chunk"},                       \
         {"before", 1, 0, 16, true, "chunks before its own that a position sees"},                  \
-        {"after", -1, -1, 16, true, "chunks after its own; -1: none if causal, else 1"},            \
+        {"after", -1, -1, 16, true, "chunks after its own; -1: none if causal, else 1"},           \
         {"share_qk", share, 0, 1, true, share_help},                                               \
         {"std_length", 0, 0, 1 << 30, true, "contexts up to this see all positions (MixedLSH)"},   \
     {                                                                                              \
