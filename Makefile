@@ -17,6 +17,8 @@
 # COMPARE  more options of `longmix compare`: make regress COMPARE="--variants gau --plot plots"
 # SETUP    what looks for missing packages; `make SETUP=:` looks for none
 # FUZZ_SECONDS  how long `make fuzz` runs each fuzzer
+# NVCC     CUDA's compiler; found on the PATH, in CUDA_HOME or /usr/local/cuda. NVCC= builds without
+# ARCHS    what the CUDA plugin is built for, such as "80 90"; else the devices that are here
 # V        1: show the commands
 ifeq ($(origin CC),default)
 CC       = gcc
@@ -70,6 +72,35 @@ ISA_avx512 = -mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma -mavx2 -mprefer-ve
 FLAGS_TOLD := $(strip $(MODE) $(COMMON); ref: $(MODE_ref); cpu: $(MODE_cpu); \
                       avx2: $(ISA_avx2); avx512: $(ISA_avx512))
 
+# ---- CUDA: a plugin, and the same sources on the CPU for tests ------------------------------------
+CXX       = g++
+NVCC     := $(firstword $(wildcard $(addsuffix /nvcc,$(subst :, ,$(PATH)) $(CUDA_HOME:%=%/bin) \
+                                               /usr/local/cuda/bin)))
+CUDA_LIB  = $(patsubst %/bin/nvcc,%/lib64,$(NVCC))
+ARCHS    := $(if $(NVCC),$(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader \
+                                  2>/dev/null | tr -d . | sort -u))
+# No device here: sm_80 and its PTX, which later devices translate when they first see it.
+GENCODE   = $(foreach a,$(ARCHS),-gencode arch=compute_$(a),code=sm_$(a)) \
+            $(if $(ARCHS),,-gencode arch=compute_80,code=[sm_80,compute_80])
+NVFLAGS   = -std=c++20 -O3 -lineinfo -I. $(GENCODE) $(if $(WERROR),-Werror all-warnings) \
+            -Xcompiler -Wall,-Wextra,-Wno-missing-field-initializers,-fPIC,-fvisibility=hidden -DLONGMIX_CUDA_NAME='"cuda"'
+CUDA      = $(wildcard kernels/cuda/*.cu)
+PLUGIN    = $(if $(NVCC),$(BUILD)/liblongmix_cuda.so)
+
+# The emulator in three builds: plain, and with the CUDA sources under two sanitizers (its own
+# fibers are not instrumented for the thread sanitizer, but tell it what they do).
+EMU_CC    = $(wildcard tests/cuda_emu/*.cc)
+EMU_FLAGS = -std=c++20 -g -fPIC -fvisibility=hidden -Itests/cuda_emu/include -I. \
+            -DLONGMIX_CUDA_NAME='"emu"' $(WARN_CXX)
+WARN_CXX  = -Wall -Wextra -Wno-missing-field-initializers $(if $(WERROR),-Werror)
+EMUS      = plain asan tsan
+EMU_OPT_plain = -O2 $(SAN_$(SAN))
+EMU_OPT_asan  = -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined
+EMU_OPT_tsan  = -O1 -fsanitize=thread
+EMU_OWN_plain = $(EMU_OPT_plain)
+EMU_OWN_asan  = $(EMU_OPT_asan)
+EMU_OWN_tsan  = -O2 -DEMU_TSAN
+
 # ---- files -------------------------------------------------------------------------------------
 PARTS    = kernels variants datasets report bench
 CPU_ONCE = $(wildcard kernels/cpu/host_*.c)
@@ -81,7 +112,7 @@ OBJECTS  = $(SOURCES:%.c=$(O)/%.o) $(foreach isa,$(ISAS),$(CPU_EACH:%.c=$(O)/%.$
 ALL_TESTS = $(patsubst tests/test_%.c,%,$(wildcard tests/test_*.c))
 TESTS     = $(ALL_TESTS)
 SUPPORT   = $(patsubst %.c,$(O)/%.o,\
-                $(filter-out tests/test_%.c tests/tsan_main.c,$(wildcard tests/*.c)))
+                $(filter-out tests/test_%.c tests/%_main.c,$(wildcard tests/*.c)))
 
 ALL_GATES = $(patsubst tests/static/%.sh,%,$(wildcard tests/static/*.sh))
 GATES     = $(filter-out long_%,$(ALL_GATES))
@@ -102,9 +133,9 @@ ifeq ($(MAKELEVEL)$(filter clean,$(MAKECMDGOALS)),0)
 MAKEFLAGS += -j$(shell nproc)
 endif
 
-all: $(BUILD)/longmix           ## the program, build/longmix (what plain `make` does)
+all: $(BUILD)/longmix $(PLUGIN)  ## the program, build/longmix (what plain `make` does)
 
-bench: $(BUILD)/longmix text    ## sweep, then RESULTS.md and plots
+bench: $(BUILD)/longmix $(PLUGIN) text ## sweep, then RESULTS.md and plots
 	@s=0; $(BUILD)/longmix $(BENCH) || s=$$?; \
 	if [ $$s -le 1 ]; then $(BUILD)/longmix $(REPORT) || s=$$?; fi; exit $$s
 
@@ -193,7 +224,7 @@ endef
 define link
 @mkdir -p $(@D)
 @echo "  link $@"
-$(Q)$(CC) $(MODE) $(COMMON) $(filter %.o %.a,$^) $(LDFLAGS) $(LIBS) -o $@
+$(Q)$(CC) $(MODE) $(COMMON) -rdynamic $(filter %.o %.a,$^) $(LDFLAGS) $(LIBS) -o $@
 endef
 
 # Prints a file with a command, and leaves it untouched when nothing changed.
@@ -228,8 +259,58 @@ $(BUILD)/fuzz/%: tests/fuzz/%.c $(FUZZED) $(O)/longmix.a
 	@echo "  fuzz $@"
 	$(Q)clang $(MODE) $(filter-out -fopenmp,$(COMMON)) -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined $(filter %.c,$^) $(O)/longmix.a $(LIBS) -fopenmp=libgomp -o $@
+$(BUILD)/tests/test_emu: $(EMUS:%=$(BUILD)/emu-%/emu_main) $(EMUS:%=$(BUILD)/emu-%/faults) \
+                        $(BUILD)/tests/liblongmix_emu.so
 $(O)/longmix.a: $(OBJECTS)
 	@rm -f $@ && ar qcs $@ $^
+
+# Every emulator stands beside a program of its own: a plugin is looked for there.
+define emu_rules
+$(BUILD)/emu-$(1)/%.cu.o: %.cu $(BUILD)/emu_flags | setup
+	@mkdir -p $$(@D)
+	@echo "  emu  $$(@:$(BUILD)/%=%)"
+	$$(Q)$(CXX) -x c++ $(EMU_FLAGS) $(EMU_OPT_$(1)) -MMD -MP -c $$< -o $$@
+$(BUILD)/emu-$(1)/%.cc.o: %.cc $(BUILD)/emu_flags | setup
+	@mkdir -p $$(@D)
+	$$(Q)$(CXX) $(EMU_FLAGS) $$(EMU_OWN) -MMD -MP -c $$< -o $$@
+$(BUILD)/emu-$(1)/%.cc.o: EMU_OWN = $$(EMU_OWN_$(1))
+$(BUILD)/emu-$(1)/tests/cuda_emu/async.cc.o: EMU_OWN = $$(EMU_OPT_$(1))
+$(BUILD)/emu-$(1)/liblongmix_emu.so: $(CUDA:%=$(BUILD)/emu-$(1)/%.o) \
+                                     $(EMU_CC:%=$(BUILD)/emu-$(1)/%.o) $(O)/build_id.pic.o
+	$$(Q)$(CXX) -shared $(EMU_OPT_$(1)) $$^ -o $$@
+$(BUILD)/emu-$(1)/emu_main: $(O)/tests/emu_main.o $(SUPPORT_PLAIN) $(O)/longmix.a \
+                            $(BUILD)/emu-$(1)/liblongmix_emu.so
+	@echo "  link $$@"
+	$$(Q)$(CC) $(COMMON) $(EMU_OPT_$(1)) -rdynamic $$(filter %.o %.a,$$^) $(LDFLAGS) $(LIBS) -o $$@
+$(BUILD)/emu-$(1)/faults: $(BUILD)/emu-$(1)/tests/cuda_emu/faults.cu.o \
+                          $(EMU_CC:%=$(BUILD)/emu-$(1)/%.o) $(O)/kernels/base.o
+	@echo "  link $$@"
+	$$(Q)$(CXX) $(EMU_OPT_$(1)) $$^ -o $$@
+-include $(BUILD)/emu-$(1)/tests/cuda_emu/faults.cu.d
+-include $(CUDA:%.cu=$(BUILD)/emu-$(1)/%.cu.d) $(EMU_CC:%.cc=$(BUILD)/emu-$(1)/%.cc.d)
+endef
+SUPPORT_PLAIN = $(patsubst %.c,$(O)/%.o,$(wildcard tests/duo*.c))
+$(foreach emu,$(EMUS),$(eval $(call emu_rules,$(emu))))
+$(BUILD)/tests/liblongmix_emu.so: $(BUILD)/emu-plain/liblongmix_emu.so
+	@mkdir -p $(@D)
+	@ln -f $< $@
+$(O)/build_id.pic.o: $(BUILD)/build_id.c $(BUILD)/flags | setup
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(MODE) -fPIC -fvisibility=hidden -I. -c $< -o $@
+
+$(O)/%.cu.o: %.cu $(BUILD)/cuda_flags | setup
+	@mkdir -p $(@D)
+	@echo "  nvcc $(@:$(O)/%=%)"
+	$(Q)$(NVCC) $(NVFLAGS) -MMD -MP -c $< -o $@
+$(BUILD)/liblongmix_cuda.so: $(CUDA:%=$(O)/%.o) $(O)/build_id.pic.o
+	@echo "  link $@"
+	$(Q)$(NVCC) -shared -cudart static $(GENCODE) $^ -L$(CUDA_LIB) -lcublasLt \
+	    -Xlinker -rpath,$(CUDA_LIB) -o $@
+$(BUILD)/emu_flags: FORCE
+	$(call refresh,echo '$(CXX) $(EMU_FLAGS) $(foreach e,$(EMUS),$(EMU_OPT_$(e)) $(EMU_OWN_$(e)))')
+$(BUILD)/cuda_flags: FORCE
+	$(call refresh,echo '$(NVCC) $(NVFLAGS)')
+-include $(CUDA:%.cu=$(O)/%.cu.d)
 
 $(BUILD)/flags: FORCE
 	$(call refresh,echo '$(CC) $(FLAGS_TOLD) $(WARN)')

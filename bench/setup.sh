@@ -9,7 +9,7 @@ set -eu
 build="gcc make libc6-dev libopenblas-openmp-dev libjansson-dev librandom123-dev liblzma-dev
        zlib1g-dev libmd-dev"
 run="gnuplot-nox"
-test="libcriterion-dev"
+test="libcriterion-dev g++"
 check="clang clang-format clang-tidy cppcheck valgrind universal-ctags libomp-dev libclang-rt-dev"
 text="bible-kjv bible-kjv-text" # may stay missing: any other text will do
 

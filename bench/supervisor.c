@@ -41,8 +41,8 @@ static Status settle(Run *r, int argc, char *const argv[])
         return FAIL(ST_DEVICE, "%s", hello.reason);
     if (strcmp(s->backend, "auto") == 0)
         snprintf(s->backend, sizeof s->backend, "%s",
-                 strcmp(hello.cuda, "available") == 0 ? "cuda" : "cpu");
-    else
+                 strncmp(hello.cuda, "available", 9) == 0 ? "cuda" : "cpu");
+    else if (hello.cuda[0] == '\0')
         snprintf(hello.cuda, sizeof hello.cuda, "not asked for: --backend %s", s->backend);
     memcpy(r->run_row.isa, hello.isa, sizeof hello.isa);
     memcpy(r->run_row.cuda, hello.cuda, sizeof hello.cuda);
@@ -240,6 +240,7 @@ static void summarise(Run *r)
 static Status measure_all(Run *r)
 {
     Row end = {.kind = ROW_END};
+    progress_say(&r->session.progress, "backend %s (cuda: %s)", r->sweep.backend, r->run_row.cuda);
     TRY(write_beginning(r));
     plan_predict(&r->plan);
     plan_sort(&r->plan);

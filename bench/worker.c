@@ -27,18 +27,21 @@ typedef struct Desk {
 typedef void RequestFn(const Desk *desk, const Case *c, Row *row);
 
 /* ---- requests ---- */
+/* With "auto": cuda where it is, else cpu, and why. */
 static Status greet(const Case *c, Row *row)
 {
     Dev *d = NULL;
+    char about[128];
     bool choose = strcmp(c->backend, "auto") == 0;
-    const char *backend = c->backend;
-    if (choose) {
-        bool there = dev_open(&d, "cuda", 0, 0) == ST_OK;
-        snprintf(row->cuda, sizeof row->cuda, "%s", there ? "available" : status_reason());
-        backend = there ? "cuda" : "cpu";
+    Status st = dev_open(&d, choose ? "cuda" : c->backend, 0, 0);
+    if (choose && st != ST_OK) {
+        snprintf(row->cuda, sizeof row->cuda, "%s", status_reason());
+        st = dev_open(&d, "cpu", 0, 0);
     }
-    if (d == NULL)
-        TRY(dev_open(&d, backend, 0, 0));
+    TRY(st);
+    dev_describe(d, about, sizeof about);
+    if (about[0] != '\0')
+        snprintf(row->cuda, sizeof row->cuda, "available: %s", about);
     snprintf(row->isa, sizeof row->isa, "%s", dev_kernels(d)->isa);
     dev_close(d);
     return ST_OK;

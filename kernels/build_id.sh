@@ -10,7 +10,7 @@ parts="kernels variants datasets report bench"
 
 compiler=$($1 --version | head -n 1)
 flags=$2
-sources=$(find $parts -name '*.[ch]' -o -name '*.cu' 2>/dev/null | sort)
+sources=$(find $parts -name "*.[ch]" -o -name "*.cu" -o -name "*.cuh" 2>/dev/null | sort)
 id=$({ sha256sum $sources && echo "$compiler" "$flags"; } | sha256sum | cut -c 1-16)
 
 commit=unknown

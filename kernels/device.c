@@ -38,6 +38,7 @@ struct Dev {
 struct Timer {
     Dev *dev;
     double start;
+    void *mark[2]; /* of a backend that has them */
 };
 
 static const Backend *find_backend(const char *name)
@@ -162,6 +163,16 @@ double dev_counted_flops(const Dev *d)
 void dev_count_flops(Dev *d, double flops)
 {
     d->counted_flops += flops;
+}
+void *dev_context(const Dev *d)
+{
+    return d->ctx;
+}
+void dev_describe(const Dev *d, char *text, size_t size)
+{
+    text[0] = '\0';
+    if (d->backend->describe != NULL)
+        d->backend->describe(d->ctx, text, size);
 }
 MemUse dev_mem(const Dev *d)
 {
@@ -360,28 +371,46 @@ Status dev_read_f64(Dev *d, double *dst, Buf src, int64_t at, int64_t n)
 
 Status timer_new(Dev *d, Timer **out)
 {
-    *out = calloc(1, sizeof **out);
-    if (*out == NULL)
+    Timer *t = calloc(1, sizeof *t);
+    *out = t;
+    if (t == NULL)
         return FAIL(ST_OOM, "no memory for a timer");
-    (*out)->dev = d;
+    t->dev = d;
+    for (int i = 0; i < 2 && d->backend->mark_new != NULL; i++)
+        if ((t->mark[i] = d->backend->mark_new(d->ctx)) == NULL) {
+            timer_free(t);
+            *out = NULL;
+            return FAIL(ST_OOM, "no memory for a timer of the %s backend", d->backend->name);
+        }
     return ST_OK;
 }
 
 void timer_free(Timer *t)
 {
+    for (int i = 0; t != NULL && i < 2; i++)
+        if (t->mark[i] != NULL)
+            t->dev->backend->mark_free(t->dev->ctx, t->mark[i]);
     free(t);
 }
 
 Status timer_start(Timer *t)
 {
+    const Backend *b = t->dev->backend;
     TRY(dev_sync(t->dev));
-    t->start = t->dev->backend->now(t->dev->ctx);
+    if (b->mark_new != NULL)
+        return b->mark(t->dev->ctx, t->mark[0]);
+    t->start = b->now(t->dev->ctx);
     return ST_OK;
 }
 
 Status timer_stop(Timer *t, double *seconds)
 {
+    const Backend *b = t->dev->backend;
+    if (b->mark_new != NULL) {
+        TRY(b->mark(t->dev->ctx, t->mark[1]));
+        return b->between(t->dev->ctx, t->mark[0], t->mark[1], seconds);
+    }
     TRY(dev_sync(t->dev));
-    *seconds = t->dev->backend->now(t->dev->ctx) - t->start;
+    *seconds = b->now(t->dev->ctx) - t->start;
     return ST_OK;
 }

@@ -97,6 +97,10 @@ void watch_leave(const Dev *d, double flops, double bytes);
 double dev_counted_flops(const Dev *d);
 void dev_count_flops(Dev *d, double flops);
 
+void *dev_context(const Dev *d); /* the backend's own: for its kernels */
+/* What the device says of itself: name, driver, clocks; "" where there is nothing to tell. */
+void dev_describe(const Dev *d, char *text, size_t size);
+
 /* What a backend implements; dev_* above add accounting, argument checks and error text, once. */
 typedef struct Backend {
     const char *name;
@@ -110,6 +114,12 @@ typedef struct Backend {
                    size_t size); /* either side may be host */
     Status (*sync)(void *ctx);
     double (*now)(void *ctx); /* seconds, after all queued work */
+    /* The rest may be NULL. Marks on the stream: timers then do not stop it at the start. */
+    void *(*mark_new)(void *ctx); /* NULL: out of memory */
+    void (*mark_free)(void *ctx, void *mark);
+    Status (*mark)(void *ctx, void *mark);
+    Status (*between)(void *ctx, void *from, void *to, double *seconds); /* waits for `to` */
+    void (*describe)(void *ctx, char *text, size_t size);
 } Backend;
 
 /* The backends built in, ending in NULL. A plugin's table is added by dev_open. */

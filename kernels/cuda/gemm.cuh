@@ -1,0 +1,16 @@
+/* gemm.cuh - matrix products for other files of this folder. */
+#ifndef LONGMIX_CUDA_GEMM_CUH
+#define LONGMIX_CUDA_GEMM_CUH
+
+#include "kernels/cuda/cuda.cuh"
+
+/* `count` products, whose matrices begin so many elements apart. */
+struct GemmBatch {
+    int64_t count, a, b, c;
+};
+
+Status cuda_gemm(Dev *d, const Gemm *g);
+/* Uses dev_scratch, unless the library needs no workspace. */
+Status cuda_gemm_batch(Dev *d, const Gemm *g, const GemmBatch *many);
+
+#endif

@@ -1,0 +1,15 @@
+/* duo_ops.h - families of cases; see duo.h. `small` leaves out the larger cases. */
+#ifndef LONGMIX_TESTS_DUO_OPS_H
+#define LONGMIX_TESTS_DUO_OPS_H
+
+#include "tests/duo.h"
+
+void family_sums(Duo *u, bool small);
+void family_gates(Duo *u, bool small);
+void family_norms(Duo *u, bool small);
+void family_rope(Duo *u, bool small);
+void family_language(Duo *u, bool small);
+void family_adamw(Duo *u, bool small);
+void family_gemm(Duo *u, bool small);
+
+#endif

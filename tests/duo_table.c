@@ -1,0 +1,11 @@
+/* duo_table.c - the families of cases, and how far each may be off: as a share of the largest
+ * number expected, for products in float32, tf32 and bf16 (10 and 7 explicit bits of mantissa). */
+#include "tests/duo_ops.h"
+
+const Family duo_families[] = {
+    {"sums", {1e-6, 1e-6, 1e-6}, family_sums},         {"gates", {2e-6, 2e-6, 2e-6}, family_gates},
+    {"norms", {1e-5, 1e-5, 1e-5}, family_norms},       {"rope", {1e-6, 1e-6, 1e-6}, family_rope},
+    {"language", {2e-6, 2e-6, 2e-6}, family_language}, {"adamw", {1e-6, 1e-6, 1e-6}, family_adamw},
+    {"gemm", {2e-6, 2e-3, 2e-2}, family_gemm},
+};
+const int n_duo_families = COUNT(duo_families);
