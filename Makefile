@@ -92,7 +92,7 @@ PLUGIN    = $(if $(NVCC),$(BUILD)/liblongmix_cuda.so)
 EMU_CC    = $(wildcard tests/cuda_emu/*.cc)
 EMU_FLAGS = -std=c++20 -g -fPIC -fvisibility=hidden -Itests/cuda_emu/include -I. \
             -DLONGMIX_CUDA_NAME='"emu"' $(WARN_CXX)
-WARN_CXX  = -Wall -Wextra -Wno-missing-field-initializers $(if $(WERROR),-Werror)
+WARN_CXX  = -Wall -Wextra -Wno-missing-field-initializers -Wno-unknown-pragmas $(if $(WERROR),-Werror)
 EMUS      = plain asan tsan
 EMU_OPT_plain = -O2 $(SAN_$(SAN))
 EMU_OPT_asan  = -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined

@@ -11,5 +11,8 @@ void family_rope(Duo *u, bool small);
 void family_language(Duo *u, bool small);
 void family_adamw(Duo *u, bool small);
 void family_gemm(Duo *u, bool small);
+void family_attention(Duo *u, bool small); /* duo_attention.c */
+void family_naive(Duo *u, bool small);
+void family_decode(Duo *u, bool small);
 
 #endif

@@ -3,9 +3,15 @@
 #include "tests/duo_ops.h"
 
 const Family duo_families[] = {
-    {"sums", {1e-6, 1e-6, 1e-6}, family_sums},         {"gates", {2e-6, 2e-6, 2e-6}, family_gates},
-    {"norms", {1e-5, 1e-5, 1e-5}, family_norms},       {"rope", {1e-6, 1e-6, 1e-6}, family_rope},
-    {"language", {2e-6, 2e-6, 2e-6}, family_language}, {"adamw", {1e-6, 1e-6, 1e-6}, family_adamw},
+    {"sums", {1e-6, 1e-6, 1e-6}, family_sums},
+    {"gates", {2e-6, 2e-6, 2e-6}, family_gates},
+    {"norms", {1e-5, 1e-5, 1e-5}, family_norms},
+    {"rope", {1e-6, 1e-6, 1e-6}, family_rope},
+    {"language", {2e-6, 2e-6, 2e-6}, family_language},
+    {"adamw", {1e-6, 1e-6, 1e-6}, family_adamw},
     {"gemm", {2e-6, 2e-3, 2e-2}, family_gemm},
+    {"attention", {2e-5, 2e-2, 1e-1}, family_attention},
+    {"naive", {2e-5, 2e-2, 1e-1}, family_naive},
+    {"decode", {2e-5, 2e-2, 1e-1}, family_decode},
 };
 const int n_duo_families = COUNT(duo_families);

@@ -4,6 +4,8 @@
 const Kernels cuda_table = {
     .isa = "cuda", /* the open device's copy says sm_90 and so on */
     .gemm = cuda_gemm,
+    .attn_fwd = cuda_attn_fwd,
+    .attn_bwd = cuda_attn_bwd,
     .norm_fwd = cuda_norm_fwd,
     .norm_bwd = cuda_norm_bwd,
     .gate_fwd = cuda_gate_fwd,
