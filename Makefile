@@ -209,6 +209,10 @@ NEEDS_fuzz      = check
 clean:                          ## remove build/
 	rm -rf build
 
+.PHONY: print-nvcc
+print-nvcc:
+	@echo $(NVCC)
+
 help:                           ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
 

@@ -26,12 +26,17 @@ Status duo_open(Duo *u, const char *backend)
     return ST_OK;
 }
 
-void duo_clear(Duo *u)
+void duo_drop(Duo *u, int keep)
 {
-    for (int i = 0; i < u->n_hold; i++)
+    for (int i = keep; i < u->n_hold; i++)
         for (int side = 0; side < 2; side++)
             dev_free(u->d[side], &u->hold[side][i]);
-    u->n_hold = 0;
+    u->n_hold = keep;
+}
+
+void duo_clear(Duo *u)
+{
+    duo_drop(u, 0);
 }
 
 void duo_close(Duo *u)

@@ -26,7 +26,8 @@ typedef struct Arr {
 
 Status duo_open(Duo *u, const char *backend);
 void duo_close(Duo *u);
-void duo_clear(Duo *u); /* frees the arrays */
+void duo_clear(Duo *u);          /* frees the arrays */
+void duo_drop(Duo *u, int keep); /* all but the first so many */
 
 Arr duo_random(Duo *u, int64_t n, double sd, uint32_t seed); /* normal, around 0 */
 Arr duo_shifted(Duo *u, int64_t n, double mean, double sd, uint32_t seed);

@@ -7,7 +7,7 @@ enum { GAP = 3 };
 
 typedef struct Case {
     AttnKind kind;
-    bool causal, post_rows, lens, naive;
+    bool causal, post_rows, lens, naive, bias, log_scale;
     int64_t batch, q_len, k_len, q_pos;
     int heads, d, dv, gap;
     double logit;
@@ -15,7 +15,7 @@ typedef struct Case {
 
 /* Arrays of a case, with `gap` unused elements behind every row. */
 typedef struct Arrays {
-    Arr q, k, v, o, lse, matrix, d_matrix, d_o, dq, dk, dv, lens;
+    Arr q, k, v, o, lse, matrix, d_matrix, d_o, dq, dk, dv, lens, bias, d_bias;
 } Arrays;
 
 static Attn shape_of(const Case *c)
@@ -28,6 +28,9 @@ static Attn shape_of(const Case *c)
     a.q_row = c->heads * c->d + c->gap, a.k_row = a.q_row + c->gap;
     a.o_row = c->heads * c->dv + c->gap, a.v_row = a.o_row + c->gap;
     a.k_batch = (c->k_len + 1) * a.k_row, a.v_batch = (c->k_len + 2) * a.v_row;
+    if (c->log_scale)
+        a.log_base = 512, a.log_floor = 2;
+    a.bias_zero = c->q_pos + c->q_len + 1, a.bias_scale = 0.7;
     return a;
 }
 
@@ -55,6 +58,8 @@ static Arrays arrays_of(Duo *u, const Case *c, const Attn *a)
     x.dq = duo_random(u, x.q.n, 1, 6);
     x.dk = duo_random(u, x.k.n, 1, 7);
     x.dv = duo_random(u, x.v.n, 1, 8);
+    x.bias = duo_random(u, c->bias ? a->bias_zero + c->k_len : 0, 1, 9);
+    x.d_bias = duo_random(u, x.bias.n, 1, 10);
     return x;
 }
 
@@ -63,7 +68,7 @@ static void attention_case(Duo *u, Case c)
     Attn a = shape_of(&c);
     Arrays x = arrays_of(u, &c, &a);
     for (int i = 0; i < 2; i++) {
-        a.lens = at(x.lens, i);
+        a.lens = at(x.lens, i), a.bias = at(x.bias, i), a.d_bias = at(x.d_bias, i);
         a.q = at(x.q, i), a.k = at(x.k, i), a.v = at(x.v, i), a.o = at(x.o, i);
         a.lse = at(x.lse, i), a.matrix = at(x.matrix, i), a.d_matrix = at(x.d_matrix, i);
         duo_must(u->k[i]->attn_fwd(u->d[i], &a));
@@ -75,6 +80,7 @@ static void attention_case(Duo *u, Case c)
     duo_same(u, x.dq, "attention: dq");
     duo_same(u, x.dk, "attention: dk");
     duo_same(u, x.dv, "attention: dv");
+    duo_same(u, x.d_bias, "attention: dbias");
     duo_clear(u);
 }
 
@@ -86,6 +92,8 @@ static void every_mask(Duo *u, Case c)
         c.causal = which & 2;
         c.lens = which & 4;
         c.post_rows = which == 3 || which == 5;
+        c.bias = which >= 3;
+        c.log_scale = which == 2 || which == 5;
         attention_case(u, c);
     }
 }

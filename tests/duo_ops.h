@@ -14,5 +14,6 @@ void family_gemm(Duo *u, bool small);
 void family_attention(Duo *u, bool small); /* duo_attention.c */
 void family_naive(Duo *u, bool small);
 void family_decode(Duo *u, bool small);
+void family_chunks(Duo *u, bool small); /* duo_chunks.c */
 
 #endif

@@ -13,5 +13,6 @@ const Family duo_families[] = {
     {"attention", {2e-5, 2e-2, 1e-1}, family_attention},
     {"naive", {2e-5, 2e-2, 1e-1}, family_naive},
     {"decode", {2e-5, 2e-2, 1e-1}, family_decode},
+    {"chunks", {2e-5, 2e-2, 1e-1}, family_chunks},
 };
 const int n_duo_families = COUNT(duo_families);

@@ -7,6 +7,7 @@
  * d = dv = 64, H = 1 on an H100 (computed, 3.35 TB/s). delta_i = do_i.o_i: a warp a row, bytes
  * 8 q_len dv H B. */
 #include "kernels/cuda/attention.cuh"
+#include "kernels/cuda/ops.cuh"
 
 enum { MIN_SPLIT = 256, MAX_SPLITS = 256, THREADS = 128 };
 
@@ -17,6 +18,11 @@ Pairs pairs_of(const Attn *a)
     p.heads = a->heads, p.d = a->d, p.dv = a->dv, p.splits = 1;
     p.batch = a->batch, p.q_len = a->q_len, p.k_len = a->k_len, p.q_pos = a->q_pos;
     p.scale = (float)a->scale, p.post = (float)a->post, p.lens = a->lens;
+    p.log_base = a->log_base != 0.0 ? (float)log(a->log_base) : 0.0f;
+    p.log_floor = a->log_base != 0.0 ? (float)log(a->log_floor) : 0.0f;
+    p.bias = (const float *)a->bias, p.d_bias = (float *)a->d_bias;
+    p.bias_zero = a->bias_zero, p.bias_scale = (float)a->bias_scale;
+    p.n_bias = a->bias_zero + a->k_len;
     p.q = (const float *)a->q, p.k = (const float *)a->k, p.v = (const float *)a->v;
     p.d_o = (const float *)a->d_o, p.o = (const float *)a->o;
     p.q_row = a->q_row, p.k_row = a->k_row, p.v_row = a->v_row, p.o_row = a->o_row;
@@ -97,17 +103,38 @@ __global__ void delta_kernel(Pairs p)
     }
 }
 
+__global__ void bias_kernel(Pairs p, int64_t rows)
+{
+    for (int64_t e = first_of(); e < p.n_bias; e += step_of()) {
+        float sum = 0.0f;
+        for (int64_t r = 0; r < rows; r++)
+            sum += p.part_bias[r * p.n_bias + e];
+        p.d_bias[e] += sum;
+    }
+}
+
+/* Scratch: delta, then a row of biases for every block of DQ. */
 Status pairs_backward(Dev *d, const char *op, Pairs p)
 {
     const int64_t rows = p.batch * p.heads * p.q_len;
-    if (p.softmax) {
-        void *delta;
-        TRY(cuda_work(d, (size_t)rows * sizeof(float), &delta));
-        p.delta = (float *)delta;
-        TRY(launch(d, op, delta_kernel, grid_for(d, 32 * rows, THREADS), THREADS, 0, p));
+    const int64_t blocks = pairs_row_tiles(p.q_len) * p.batch * p.heads;
+    const int64_t biases = p.d_bias != NULL ? blocks * p.n_bias : 0;
+    void *work;
+    if (p.softmax || biases > 0) {
+        TRY(cuda_work(d, (size_t)(rows + biases) * sizeof(float), &work));
+        p.delta = (float *)work;
+        p.part_bias = biases > 0 ? p.delta + rows : NULL;
     }
+    if (p.softmax)
+        TRY(launch(d, op, delta_kernel, grid_for(d, 32 * rows, THREADS), THREADS, 0, p));
+    if (biases > 0)
+        TRY(cuda_fill(d, biases, 0.0, p.part_bias));
+    if (biases > 0 && p.dq == NULL)
+        return FAIL(ST_UNSUPPORTED, "cuda: the gradient of a bias needs that of the queries");
     if (p.dq != NULL)
         TRY(cuda_pairs_dq(d, op, p));
+    if (biases > 0)
+        TRY(launch(d, op, bias_kernel, grid_for(d, p.n_bias, THREADS), THREADS, 0, p, blocks));
     if (p.dk != NULL)
         TRY(cuda_pairs_dk(d, op, p));
     return p.dv_ != NULL ? cuda_pairs_dv(d, op, p) : ST_OK;

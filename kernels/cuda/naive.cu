@@ -7,7 +7,12 @@
 #include "kernels/cuda/attention.cuh"
 #include "kernels/cuda/gemm.cuh"
 
-/* ---- a row of scores, seen up to n, becomes weights; scores arrive scaled ---- */
+/* ---- a row of products q.k becomes weights ---- */
+__device__ float score_of(const Pairs &p, const Query &q, float product, int64_t key)
+{
+    return q.scale * product + (q.bias != NULL ? p.bias_scale * q.bias[key] : 0.0f);
+}
+
 __global__ void naive_weights_kernel(Pairs p, float *matrix)
 {
     float *warps = dyn_smem<float>();
@@ -17,14 +22,14 @@ __global__ void naive_weights_kernel(Pairs p, float *matrix)
         const Query q = pairs_query<PAIRS_OUT>(p, valid, row / p.q_len, row % p.q_len);
         float *w = matrix + row * p.k_len, top = -INFINITY, sum = 0.0f;
         for (int64_t j = threadIdx.x; j < q.end && p.softmax; j += blockDim.x)
-            top = Max()(w[j], top);
+            top = Max()(score_of(p, q, w[j], j), top);
         top = block_reduce(top, Max(), warps);
         for (int64_t j = threadIdx.x; j < q.end && p.softmax; j += blockDim.x)
-            sum += expf(w[j] - top);
+            sum += expf(score_of(p, q, w[j], j) - top);
         sum = block_reduce(sum, Sum(), warps);
         for (int64_t j = threadIdx.x; j < p.k_len; j += blockDim.x) {
-            const float relu = w[j] < 0.0f ? 0.0f : w[j];
-            const float y = p.softmax ? expf(w[j] - top) / sum : q.post * relu * relu;
+            const float s = j < q.end ? score_of(p, q, w[j], j) : 0.0f, relu = s < 0.0f ? 0.0f : s;
+            const float y = p.softmax ? expf(s - top) / sum : q.post * relu * relu;
             w[j] = j < q.end ? y : 0.0f;
         }
         if (p.softmax && p.lse != NULL && threadIdx.x == 0)
@@ -50,6 +55,32 @@ __global__ void naive_slopes_kernel(Pairs p, const float *matrix, float *d_matri
                 p.softmax ? w[j] * (dw[j] - mean) : 2.0f * sqrtf(q.post * w[j]) * dw[j];
             dw[j] = j < q.end ? ds : 0.0f;
         }
+    }
+}
+
+/* The slopes of all pairs of one distance. */
+__global__ void naive_bias_kernel(Pairs p, const float *slopes)
+{
+    const int64_t rows = p.batch * p.heads * p.q_len;
+    for (int64_t e = first_of(); e < p.n_bias; e += step_of()) {
+        float sum = 0.0f;
+        for (int64_t row = 0; row < rows; row++) {
+            const int64_t key = e - p.bias_zero + p.q_pos + row % p.q_len;
+            if (key >= 0 && key < p.k_len)
+                sum += slopes[row * p.k_len + key];
+        }
+        p.d_bias[e] += p.bias_scale * sum;
+    }
+}
+
+/* Slopes of scores become those of products q.k. */
+__global__ void naive_scale_kernel(Pairs p, float *slopes)
+{
+    const int64_t n = p.batch * p.heads * p.q_len * p.k_len;
+    for (int64_t i = first_of(); i < n; i += step_of()) {
+        const int64_t row = i / p.k_len;
+        const int64_t valid = pairs_valid(p, (int)(row / p.q_len / p.heads));
+        slopes[i] *= pairs_query<PAIRS_OUT>(p, valid, row / p.q_len, row % p.q_len).scale;
     }
 }
 
@@ -122,8 +153,8 @@ static Status rows_launch(Dev *d, const Attn *a, bool backward)
 Status naive_fwd(Dev *d, const Attn *a)
 {
     const Slices w = matrix_of(a, a->matrix);
-    TRY(heads_product(d, a, shape_of(a->q_len, a->k_len, a->d, false, true, a->scale, 0),
-                      q_of(a, a->q), k_of(a, a->k), w));
+    TRY(heads_product(d, a, shape_of(a->q_len, a->k_len, a->d, false, true, 1, 0), q_of(a, a->q),
+                      k_of(a, a->k), w));
     TRY(rows_launch(d, a, false));
     return heads_product(d, a, shape_of(a->q_len, a->dv, a->k_len, false, false, 1, 0), w,
                          v_of(a, a->v), o_of(a, a->o));
@@ -133,13 +164,20 @@ Status naive_bwd(Dev *d, const Attn *a)
 {
     const Slices w = matrix_of(a, a->matrix), dw = matrix_of(a, a->d_matrix);
     const Slices d_o = o_of(a, a->d_o);
+    const double scale = a->log_base != 0.0 ? 1.0 : a->scale;
     TRY(heads_product(d, a, shape_of(a->k_len, a->dv, a->q_len, true, false, 1, 1), w, d_o,
                       v_of(a, a->dv_)));
     TRY(heads_product(d, a, shape_of(a->q_len, a->k_len, a->dv, false, true, 1, 0), d_o,
                       v_of(a, a->v), dw));
     TRY(rows_launch(d, a, true));
-    TRY(heads_product(d, a, shape_of(a->q_len, a->d, a->k_len, false, false, a->scale, 1), dw,
+    if (a->d_bias != NULL)
+        TRY(launch(d, "attn_bwd naive", naive_bias_kernel, grid_for(d, pairs_of(a).n_bias, 128),
+                   128, 0, pairs_of(a), (const float *)a->d_matrix));
+    if (a->log_base != 0.0)
+        TRY(launch(d, "attn_bwd naive", naive_scale_kernel, grid_for(d, a->batch * dw.batch, 256),
+                   256, 0, pairs_of(a), (float *)a->d_matrix));
+    TRY(heads_product(d, a, shape_of(a->q_len, a->d, a->k_len, false, false, scale, 1), dw,
                       k_of(a, a->k), q_of(a, a->dq)));
-    return heads_product(d, a, shape_of(a->k_len, a->d, a->q_len, true, false, a->scale, 1), dw,
+    return heads_product(d, a, shape_of(a->k_len, a->d, a->q_len, true, false, scale, 1), dw,
                          q_of(a, a->q), k_of(a, a->dk));
 }

@@ -1,10 +1,10 @@
 /* pairs.cuh - attention over visible pairs (i, j) of queries and keys, forward and backward, by one
- * kernel in four roles. With s_ij = scale q_i.k_j and dp_ij = do_i.v_j:
- *   role       rows  weights w_ij                                       result
- *   PAIRS_OUT  i     softmax: exp(s - m_i)  relu2: post_i relu(s)^2     o_i = sum_j w_ij v_j
- *   PAIRS_DQ   i     exp(s - lse_i) (dp - delta_i); 2 post_i relu(s) dp dq_i += scale sum_j w_ij
- * k_j PAIRS_DK   j     the same                                           dk_j += scale sum_i w_ij
- * q_i PAIRS_DV   j     exp(s - lse_i);        post_i relu(s)^2            dv_j += sum_i w_ij do_i
+ * kernel in four roles. With s_ij = scale_i q_i.k_j + bias_scale bias[distance] and dp_ij =
+ * do_i.v_j: role       rows  weights w_ij                                       result PAIRS_OUT  i
+ * softmax: exp(s - m_i)  relu2: post_i relu(s)^2     o_i = sum_j w_ij v_j PAIRS_DQ   i     exp(s -
+ * lse_i) (dp - delta_i); 2 post_i relu(s) dp dq_i += scale sum_j w_ij k_j PAIRS_DK   j     the same
+ * dk_j += scale sum_i w_ij q_i PAIRS_DV   j     exp(s - lse_i);        post_i relu(s)^2 dv_j +=
+ * sum_i w_ij do_i
  *
  * Block (x, y, z): 16 WARPS rows, head y % H of batch row y / H, NT columns of the result. It walks
  * the tiles of BN keys (queries) that its rows can see, computes scores (and dp) as products of
@@ -14,7 +14,9 @@
  * DV 2 d ceil(dv / NT) + 2 dv. Bytes: rows once, the other side once for every row tile (from L2).
  * Shared memory: slabs() + 16 WARPS (BN + 8) floats. Roofline on an H100 (computed, 989 TFLOP/s
  * bf16), causal, T = 8192, H = 16, d = dv = 64, batch 1: OUT 0.14 TFLOP: 0.14 ms; with the backward
- * roles 0.7 TFLOP: 0.7 ms. Sums run over tiles from left to right: one order, no atomics. */
+ * roles 0.7 TFLOP: 0.7 ms. Sums run over tiles from left to right: one order, no atomics.
+ * The bias' gradient: DQ adds each tile's diagonals to a row of its own in scratch (blocks,
+ * n_bias), and a last launch adds these rows. */
 #ifndef LONGMIX_CUDA_PAIRS_CUH
 #define LONGMIX_CUDA_PAIRS_CUH
 
@@ -31,6 +33,11 @@ struct Pairs {
     int64_t chunk;     /* keys of other chunks than the query's are not seen; 0: no chunks */
     int64_t lens_from; /* position, in lens' terms, of key 0 */
     float scale, post;
+    float log_base, log_floor; /* logarithms; 0: scale is scale */
+    const float *bias;         /* or NULL */
+    int64_t bias_zero, n_bias; /* entry of distance 0, entries */
+    float bias_scale;
+    float *d_bias, *part_bias; /* (n_bias), (row tiles, B H, n_bias) or NULL */
     const int32_t *lens;
     const float *q, *k, *v, *d_o, *o;
     int64_t q_row, k_row, v_row, o_row, q_batch, k_batch, v_batch, o_batch;
@@ -81,19 +88,24 @@ __device__ Range pairs_columns(const Pairs &p, int64_t valid, int64_t r0, int n)
 /* What belongs to one query. */
 struct Query {
     int64_t begin, end;
-    float lse, delta, post;
+    float lse, delta, post, scale;
+    const float *bias; /* of key 0, or NULL */
 };
 
 template <PairsRole R>
 __device__ __forceinline__ Query pairs_query(const Pairs &p, int64_t valid, int64_t head, int64_t i)
 {
-    Query q = {0, 0, 0.0f, 0.0f, p.post};
+    Query q = {0, 0, 0.0f, 0.0f, p.post, p.scale, NULL};
     if (i >= p.q_len)
         return q;
     q.begin = pairs_begin(p, i);
     q.end = pairs_end(p, valid, i);
     if (p.post_rows && q.end > 0)
         q.post = p.post / (float)q.end;
+    if (p.log_base != 0.0f)
+        q.scale = p.scale * fmaxf(logf((float)q.end), p.log_floor) / p.log_base;
+    if (p.bias != NULL)
+        q.bias = p.bias + p.bias_zero - p.q_pos - i;
     if (p.softmax && R != PAIRS_OUT)
         q.lse = p.lse[head * p.q_len + i];
     if (p.softmax && (R == PAIRS_DQ || R == PAIRS_DK))
@@ -168,12 +180,33 @@ __device__ void pairs_weigh(const Pairs &p, int64_t valid, int64_t head, int64_t
             const Query q = !BY_Q ? pairs_query<R>(p, valid, head, col) : e < 2 ? above : below;
             const int64_t key = BY_Q ? col : row;
             const bool visible = key >= q.begin && key < q.end;
-            const float score = p.scale * s[j][e];
+            const float bias = visible && q.bias != NULL ? p.bias_scale * q.bias[key] : 0.0f;
+            const float score = q.scale * s[j][e] + bias;
             if (online)
                 s[j][e] = visible ? score : -INFINITY;
             else
                 s[j][e] = visible ? pairs_weight<R>(p, q, score, dp[j][e]) : 0.0f;
+            if (R == PAIRS_DK)
+                s[j][e] *= q.scale;
         }
+}
+
+/* Adds a tile's slopes along its diagonals (distances) to this block's row of part_bias. A distance
+ * belongs to one thread; barriers of the products lie between two tiles that share distances. */
+template <int BM, int BN, int THREADS>
+__device__ void pairs_add_bias(const Pairs &p, const float *slopes, int row, int64_t r0, int64_t c0)
+{
+    float *to = p.part_bias + ((int64_t)blockIdx.x * gridDim.y + blockIdx.y) * p.n_bias;
+    __syncthreads();
+    for (int n = threadIdx.x; n < BM + BN - 1; n += THREADS) {
+        const int diagonal = n - (BM - 1); /* column - row within the tile */
+        const int64_t at = p.bias_zero + c0 + diagonal - r0 - p.q_pos;
+        float sum = 0.0f;
+        for (int r = diagonal < 0 ? -diagonal : 0; r < BM && r + diagonal < BN; r++)
+            sum += slopes[r * row + r + diagonal];
+        if (at >= 0 && at < p.n_bias)
+            to[at] += p.bias_scale * sum;
+    }
 }
 
 template <int BN>

@@ -43,23 +43,29 @@ __device__ Range pairs_share(const Pairs &p, Range all, int split)
     return {begin, end < all.end ? end : all.end};
 }
 
-template <int NT>
-__device__ void pairs_store(const Pairs &p, const PairsOperands &a, float (&out)[NT / 8][4],
-                            int64_t r0, int c0, float scale, bool add, const float (&l)[2])
+/* Softmax divides by its sum, dq takes the scale of its query. */
+template <int NT, PairsRole R>
+__device__ void pairs_store(const Pairs &p, int64_t valid, int64_t head, const PairsOperands &a,
+                            float (&out)[NT / 8][4], int64_t r0, int c0, const float (&l)[2])
 {
 #pragma unroll
-    for (int j = 0; j < NT / 8; j++)
+    for (int e = 0; e < 4; e++) {
+        const int64_t row = r0 + tile_row(e);
+        float by = 1.0f;
+        if (row >= a.out_rows)
+            continue;
+        if (R == PAIRS_OUT && p.softmax)
+            by = l[e / 2] == 0.0f ? 0.0f : 1.0f / l[e / 2];
+        if (R == PAIRS_DQ)
+            by = pairs_query<PAIRS_OUT>(p, valid, head, row).scale;
 #pragma unroll
-        for (int e = 0; e < 4; e++) {
-            const int64_t row = r0 + tile_row(e);
+        for (int j = 0; j < NT / 8; j++) {
             const int col = c0 + tile_col(j, e);
-            if (row >= a.out_rows || col >= a.out_cols)
-                continue;
             float *to = a.out + row * a.out_row + col;
-            const float by = p.softmax && !add ? (l[e / 2] > 0.0f ? 1.0f / l[e / 2] : 0.0f) : scale;
-            const float y = out[j][e] * by;
-            *to = add ? *to + y : y;
+            if (col < a.out_cols)
+                *to = R == PAIRS_OUT ? by * out[j][e] : *to + by * out[j][e];
         }
+    }
 }
 
 /* Of a split: unscaled sums, with the maximum they are relative to. */
@@ -118,13 +124,16 @@ __global__ void __launch_bounds__(32 * WARPS, WARPS == 4 ? 2 : 1) pairs_kernel(P
         if (OUT && p.softmax)
             pairs_softmax<BN, NT>(s, out, m, l);
         pairs_put<BN>(weights, ROW, s);
+        if constexpr (R == PAIRS_DQ)
+            if (p.part_bias != NULL && c_out == 0)
+                pairs_add_bias<BM, BN, 32 * WARPS>(p, weights, ROW, r0, c0);
         tile_product_shared<M, WARPS, NT, BN>(out, weights, ROW, a.z, c0, c_out, room);
     }
     if (OUT && p.splits > 1) {
         pairs_store_part<NT>(p, out, head, split, r0, c_out, m, l);
         return;
     }
-    pairs_store<NT>(p, a, out, r0, c_out, NEEDS_DP ? p.scale : 1.0f, !OUT, l);
+    pairs_store<NT, R>(p, valid, head, a, out, r0, c_out, l);
     if constexpr (OUT)
         if (p.softmax && p.lse != NULL && c_out == 0)
             pairs_store_lse(p, head, r0, m, l);
@@ -144,12 +153,22 @@ Status pairs_launch(Dev *d, const char *op, const Pairs &p)
                   floats * sizeof(float), p);
 }
 
-/* Few rows: one warp. Else four, with as many columns of the result as there may be. */
+/* Few rows: one warp. */
+static inline int pairs_tile(int64_t rows)
+{
+    return rows <= 16 ? 16 : 64;
+}
+static inline int64_t pairs_row_tiles(int64_t rows)
+{
+    return ceil_div(rows, pairs_tile(rows));
+}
+
+/* Four warps take as many columns of the result as there may be. */
 template <Math M, PairsRole R>
 Status pairs_shape(Dev *d, const char *op, const Pairs &p)
 {
     const int64_t rows = R == PAIRS_OUT || R == PAIRS_DQ ? p.q_len : p.k_len;
-    if (rows <= 16 || p.splits > 1)
+    if (pairs_tile(rows) == 16 || p.splits > 1)
         return pairs_launch<M, 1, 32, 64, R>(d, op, p);
     if constexpr (M != MATH_F32)
         if ((R == PAIRS_OUT || R == PAIRS_DV ? p.dv : p.d) > 64)

@@ -5,7 +5,6 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
-#include <deque>
 #include <map>
 #include <pthread.h>
 #include <string>
@@ -34,6 +33,9 @@ cudaError_t sticky = cudaSuccess;
 
 enum class Is : uint8_t { READY, AT_BARRIER, AT_COLLECTIVE, DONE };
 
+enum { MAX_THREADS = 1024, MAX_COPIES = 512, STACK = 64 << 10, PAGE = 4096 };
+static const size_t SHARED_DEFAULT = 48 << 10, SHARED_MOST = 232448, SHARED_ROOM = 256 << 10;
+
 struct AsyncCopy {
     void *to;
     const void *from;
@@ -52,13 +54,9 @@ struct Thread {
     void *deposit;
     char *stack;
     void *fake_stack, *tsan;
-    unsigned round; /* of the warp's fences */
-    std::deque<std::vector<AsyncCopy>> groups;
-    std::vector<AsyncCopy> open;
+    unsigned round;                                /* of the warp's fences */
+    int n_copies, n_groups, group_end[MAX_COPIES]; /* copies that were not waited for, in groups */
 };
-
-enum { MAX_THREADS = 1024, STACK = 64 << 10, PAGE = 4096 };
-static const size_t SHARED_DEFAULT = 48 << 10, SHARED_MOST = 232448, SHARED_ROOM = 256 << 10;
 
 /* The block that runs. */
 static struct Block {
@@ -308,33 +306,47 @@ NO_SANITIZER void collective(unsigned mask, int op, void *deposit, Finish finish
 }
 
 /* ---- asynchronous copies ---- */
+static AsyncCopy copies[MAX_THREADS][MAX_COPIES]; /* of every thread, the oldest first */
+
 void async_copy(void *shared, const void *global, int bytes, int valid)
 {
-    if ((bytes != 4 && bytes != 8 && bytes != 16) || (uintptr_t)shared % (unsigned)bytes != 0 ||
+    Thread *me = block.now;
+    if ((bytes != 4 && bytes != 16) || (uintptr_t)shared % (unsigned)bytes != 0 ||
         (valid > 0 && (uintptr_t)global % (unsigned)bytes != 0))
         fault("cp.async of %d bytes, to %p from %p: not aligned to its size", bytes, shared,
               global);
-    block.now->open.push_back({shared, global, bytes, valid});
+    if (me->n_copies == MAX_COPIES)
+        fault("more than %d asynchronous copies under way", (int)MAX_COPIES);
+    copies[me->number][me->n_copies++] = {shared, global, bytes, valid};
 }
 
 void async_commit()
 {
-    block.now->groups.push_back(std::move(block.now->open));
-    block.now->open.clear();
+    Thread *me = block.now;
+    if (me->n_groups == MAX_COPIES)
+        fault("more than %d groups of asynchronous copies under way", (int)MAX_COPIES);
+    me->group_end[me->n_groups++] = me->n_copies;
 }
 
-/* In instrumented code (copy_now below is), so that the sanitizers see both sides. */
+/* In instrumented code (async.cc), so that the sanitizers see both sides. */
 void copy_now(void *to, const void *from, int bytes, int valid);
 
 void async_wait(int groups_left)
 {
     Thread *me = block.now;
-    while ((int)me->groups.size() > groups_left) {
-        std::vector<AsyncCopy> group = std::move(me->groups.front());
-        me->groups.pop_front();
-        for (const AsyncCopy &c : group)
-            copy_now(c.to, c.from, c.bytes, c.valid);
-    }
+    AsyncCopy *mine = copies[me->number];
+    const int groups = me->n_groups - groups_left;
+    if (groups <= 0)
+        return;
+    const int done = me->group_end[groups - 1];
+    for (int i = 0; i < done; i++)
+        copy_now(mine[i].to, mine[i].from, mine[i].bytes, mine[i].valid);
+    for (int i = done; i < me->n_copies; i++)
+        mine[i - done] = mine[i];
+    me->n_copies -= done;
+    me->n_groups = groups_left;
+    for (int i = 0; i < groups_left; i++)
+        me->group_end[i] = me->group_end[groups + i] - done;
 }
 
 /* ---- blocks and grids ---- */
@@ -380,8 +392,7 @@ static void set_up(Thread *t, int i)
     t->round = 0;
     t->stack = set->stacks + (size_t)i * STACK;
     t->idx = {u % blockDim.x, u / blockDim.x % blockDim.y, u / (blockDim.x * blockDim.y)};
-    t->groups.clear();
-    t->open.clear();
+    t->n_copies = t->n_groups = 0;
     TSAN(set->tsan[i] = set->tsan[i] != nullptr ? set->tsan[i] : __tsan_create_fiber(0));
     TSAN(t->tsan = set->tsan[i]);
     ASAN_UNPOISON_MEMORY_REGION(t->stack + PAGE, STACK - PAGE);
@@ -407,7 +418,7 @@ static cudaError_t run_block()
     TSAN(__tsan_release(&set->begin_key));
     next(false);
     for (Thread &t : block.threads) {
-        if (!block.failed && (!t.groups.empty() || !t.open.empty()))
+        if (!block.failed && t.n_copies > 0)
             fault("thread %d ended with asynchronous copies that nobody waited for", t.number);
     }
     return block.failed ? cudaErrorLaunchFailure : cudaSuccess;
