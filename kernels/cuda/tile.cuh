@@ -72,6 +72,7 @@ __device__ void multiply(float (&c)[N / 8][4], Operand a, Operand b)
 {
     const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
     if constexpr (M == MATH_F32) {
+#pragma unroll 4
         for (int k = 0; k < KC; k++) {
             const float a0 = a.at(g, k), a1 = a.at(g + 8, k);
 #pragma unroll
