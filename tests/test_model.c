@@ -232,7 +232,10 @@ Test(model, state_is_zero_or_small_random_numbers)
         build(&ref, "ref", &s);
         build(&cpu, "cpu", &s);
         double *x = state_of(&ref, &n);
-        cr_expect(ref.n_state == ref.n_blocks * s.variant->mixer->n_state && n > 0);
+        int in_block = s.variant->mixer->n_state;
+        if (s.variant->channel != NULL)
+            in_block += s.variant->channel->n_state;
+        cr_expect(ref.n_state == ref.n_blocks * in_block && n > 0);
         cr_expect_eq(largest(x, n), 0);
         cr_expect_eq(dev_mem(ref.dev).live[MEM_STATE], (size_t)n * 8);
         free(x);
