@@ -37,10 +37,11 @@ static void expect_golden(const char *path, const char *backend, const char *mor
     options_of(&f, options, sizeof options);
     snprintf(args, sizeof args,
              "apply %s --weights %s --input %s --grad %s --expect %s --heads %s --n-norm %s "
-             "--backend %s%s%s%s",
+             "--backend %s%s%s%s%s",
              st_meta(&f, "variant"), path, path, path, path, st_meta(&f, "heads"),
              st_meta(&f, "n_norm"), backend, options,
-             strcmp(st_meta(&f, "causal"), "0") == 0 ? " --bidirectional" : "", more);
+             strcmp(st_meta(&f, "causal"), "0") == 0 ? " --bidirectional" : "",
+             st_find(&f, "draw.noise") != NULL ? " --training" : "", more);
     Ended e = program_run((Start){.args = args}, 60);
     cr_expect_eq(e.code, 0, "'%s' ends with %d: %s", args, e.code, e.said);
     cr_expect(strstr(e.said, "grad.x") != NULL, "'%s' says %s", args, e.said);
