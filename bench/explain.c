@@ -203,8 +203,8 @@ static Status hold(Picture *p, const Tensor *t, const double **out)
     *out = x;
     if (t->dtype == REAL)
         return dev_read_f64(p->dev, x, t->buf, 0, n);
-    int32_t *whole = (int32_t *)x; /* in place, from the last on: a double is wider */
-    TRY(dev_read(p->dev, whole, t->buf, (size_t)n * sizeof *whole));
+    /* in place, from the last on: a double is wider */
+    TRY(dev_read(p->dev, x, t->buf, (size_t)n * sizeof(int32_t)));
     for (int64_t i = n - 1; i >= 0; i--) {
         int32_t value = 0;
         memcpy(&value, (char *)x + (size_t)i * sizeof value, sizeof value);

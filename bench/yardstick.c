@@ -33,6 +33,7 @@ static int64_t most_numbers(int n)
 static Status take_matrices(Yard *y, int64_t numbers)
 {
     Buf *buf[] = {&y->a, &y->b, &y->c};
+    CHECK(numbers > 0);
     float *x = malloc((size_t)numbers * sizeof *x);
     if (x == NULL)
         return FAIL(ST_OOM, "no memory for a matrix");

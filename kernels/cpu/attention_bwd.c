@@ -231,6 +231,7 @@ static void give_rows(bool set, int rows, int cols, const float *src, int64_t ld
 
 static void zero_rows(int64_t rows, int cols, float *dst, int64_t dst_ld)
 {
+    CHECK(rows <= 0 || dst != NULL);
     for (int64_t i = 0; i < rows; i++)
         memset(dst + i * dst_ld, 0, (size_t)cols * sizeof *dst);
 }

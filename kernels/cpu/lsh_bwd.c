@@ -62,7 +62,7 @@ static Slot slot_at(const Bwd *f, float *ring, int64_t x)
     s.dk = s.dq + a->chunk * f->p.q_ld;
     s.dv = s.dk + a->chunk * f->p.q_ld;
     s.c = s.dv + a->chunk * f->p.v_ld;
-    s.pos = (int32_t *)(s.c + a->chunk);
+    s.pos = (void *)(s.c + a->chunk);
     return s;
 }
 
@@ -305,7 +305,7 @@ Status CPU(lsh_bwd)(Dev *d, const Lsh *a)
         &scratch));
     f.scratch = scratch;
     f.sums = f.scratch + threads * f.mine;
-    f.p.order = (int32_t *)(f.sums + sums);
+    f.p.order = (void *)(f.sums + sums);
     f.p.place = f.p.order + order;
     f.use = f.p.place + place;
     f.next = f.use + f.p.chunks;

@@ -81,7 +81,8 @@ static void one_head(const Decode *f, int64_t pair)
     const float *bucket = (const float *)a->bucket + pair * a->rounds * a->cap;
     const float *keys = (const float *)a->keys + (b * a->cap * a->heads + h) * a->d;
     const float *v = (const float *)a->v + (b * a->cap * a->heads + h) * a->dv;
-    int32_t *pick = (int32_t *)(f->scratch + omp_get_thread_num() * f->mine);
+    float *mine = f->scratch + omp_get_thread_num() * f->mine;
+    int32_t *pick = (void *)mine;
     for (int64_t i = 0; i < a->q_len; i++) {
         const int64_t p = a->pos + i, row = (b * a->q_len + i) * a->heads + h;
         float *o = (float *)a->o + row * a->dv;
@@ -91,7 +92,7 @@ static void one_head(const Decode *f, int64_t pair)
         }
         int64_t n = scan(a, bucket, p, true, pick, 0);
         n = scan(a, bucket, p, false, pick, n);
-        attend(a, (const float *)a->q + row * a->d, keys, v, pick, n, (float *)pick + a->window, o);
+        attend(a, (const float *)a->q + row * a->d, keys, v, pick, n, mine + a->window, o);
     }
 }
 

@@ -47,7 +47,7 @@ typedef struct Rows {
 static void load_slot(const Fwd *f, int64_t pair, const int32_t *order, float *row, float *slot)
 {
     const Lsh *a = f->p.a;
-    int32_t *pos = (int32_t *)(slot + f->tiles * (f->k_size + f->v_size));
+    int32_t *pos = (void *)(slot + f->tiles * (f->k_size + f->v_size));
     for (int64_t at = 0; at < a->chunk; at += LSH_TILE, slot += f->k_size + f->v_size) {
         const int n = (int)min64(LSH_TILE, a->chunk - at);
         CPU(lsh_keys)(a, pair, order + at, n, row, f->p.q_ld, NULL);
@@ -77,7 +77,10 @@ static void load_rows(Rows *t, const int32_t *order)
 /* Which of VW queries see a key: never themselves. */
 static vi sees(const Lsh *a, vi q, int32_t key)
 {
-    return a->causal ? q > (vi){0} + key : (q != (vi){0} + key) & ((vi){0} - (key != LSH_NONE));
+    const vi k = (vi){0} + key;
+    if (a->causal)
+        return q > k;
+    return (q != k) & ((vi){0} - (key != LSH_NONE));
 }
 
 static void softmax(Rows *t, const int32_t *key, int n)
@@ -186,7 +189,7 @@ static void one_chunk(Rows *t, int64_t chunk, const int32_t *order, const float 
         load_rows(t, order + t->item);
         for (int64_t x = chunk; x < chunk + f->p.near; x++) {
             const float *slot = ring + x % f->p.near * f->slot;
-            const int32_t *pos = (const int32_t *)(slot + f->tiles * (f->k_size + f->v_size));
+            const int32_t *pos = (const void *)(slot + f->tiles * (f->k_size + f->v_size));
             for (int64_t k = 0; k < a->chunk; k += LSH_TILE, slot += f->k_size + f->v_size)
                 one_tile(t, slot, slot + f->k_size, pos + k, (int)min64(LSH_TILE, a->chunk - k));
         }
@@ -296,7 +299,7 @@ Status CPU(lsh_fwd)(Dev *d, const Lsh *a)
     f.scratch = scratch;
     f.part = f.scratch + threads * f.mine;
     f.part_lse = f.part + parts * a->dv;
-    f.p.order = (int32_t *)(f.part_lse + parts);
+    f.p.order = (void *)(f.part_lse + parts);
     f.p.place = f.p.order + order;
     f.count = f.p.place + place;
     const double work = (double)f.p.pairs * (double)f.p.items * (double)(f.p.near * a->chunk);

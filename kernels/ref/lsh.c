@@ -141,6 +141,7 @@ static int64_t seen_by(Head *f, int64_t i)
 static double weights(Head *f, int64_t n)
 {
     double top = -HUGE_VAL, sum = 0.0;
+    CHECK(n > 0); /* a query's own position is among them */
     for (int64_t k = 0; k < n; k++)
         top = fmax(top, f->s[k]);
     for (int64_t k = 0; k < n; k++)
@@ -216,7 +217,7 @@ static Head head_at(const Lsh *a, int64_t n, char *room)
     f.key = (int64_t *)room;
     f.place = f.key + f.items;
     f.j = f.place + f.items;
-    f.s = (double *)(f.j + seen);
+    f.s = (void *)(f.j + seen);
     f.p = f.s + seen;
     f.c = f.p + seen;
     f.dk = f.c + a->len;

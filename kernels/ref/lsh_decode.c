@@ -87,7 +87,7 @@ Status ref_lsh_decode(Dev *d, const LshDecode *a)
     int64_t *rank = room;
     remember(a);
     for (int64_t n = 0; n < a->batch * a->q_len * a->heads; n++) {
-        Step f = {.a = a, .rank = rank, .s = (double *)(rank + a->cap)};
+        Step f = {.a = a, .rank = rank, .s = (void *)(rank + a->cap)};
         f.h = n % a->heads;
         f.i = n / a->heads % a->q_len;
         f.b = n / a->heads / a->q_len;
