@@ -210,6 +210,7 @@ static void one_strip(const Fwd *f, int64_t pair, int64_t slot, int64_t strip)
     t.s = t.q + (int64_t)LSH_TILE * a->d;
     t.o = t.s + LSH_TILE * LSH_TILE;
     int64_t loaded = begin;
+    CHECK(f->p.near > 0);
     for (int64_t chunk = begin; chunk < end; chunk++) {
         for (; loaded < chunk + f->p.near; loaded++) {
             int64_t x = (loaded - a->before) % f->p.chunks;

@@ -60,6 +60,7 @@ enum { Q, V, BUCKET, LENS };
 int64_t lsh_padded(int64_t len, int64_t rounds, int64_t chunk)
 {
     int64_t a = rounds, step = chunk; /* step becomes chunk / gcd(rounds, chunk) */
+    CHECK(chunk > 0);
     for (int64_t b = chunk; b != 0;) {
         int64_t rest = a % b;
         a = b;
