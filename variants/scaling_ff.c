@@ -11,7 +11,7 @@ const Variant variant_scaling_ff = {
         "z = y C1 C2 + cb   j_k = argmax over block k of z   (in training: see the paper)\n"
         "out = y + b_2 + sum_k relu(y . w1_jk) w2_jk",
     .time = "T^2 D",
-    .state = "T D",
+    .state = "2 T D",
     .mixer = &mixer_attention,
     .channel = &channel_sparse,
     .norm = NORM_LAYER,
