@@ -131,7 +131,7 @@ static int64_t chunk_of(const double *bucket, int64_t round, int64_t i, int64_t 
 {
     int64_t before = 0;
     for (int64_t j = 0; j < valid; j++)
-        before += bucket[j] < bucket[i] || (bucket[j] == bucket[i] && j < i);
+        before += bucket[j] < bucket[i] || (j < i && bucket[j] == bucket[i]);
     return (round * padded + before) / chunk;
 }
 
