@@ -135,7 +135,7 @@ endif
 
 all: $(BUILD)/longmix $(PLUGIN)  ## the program, build/longmix (what plain `make` does)
 
-bench: $(BUILD)/longmix $(PLUGIN) text ## sweep, then RESULTS.md and plots
+bench: $(BUILD)/longmix $(if $(wildcard /dev/nvidiactl /dev/dxg),$(PLUGIN)) text ## sweep, then RESULTS.md and plots
 	@s=0; $(BUILD)/longmix $(BENCH) || s=$$?; \
 	if [ $$s -le 1 ]; then $(BUILD)/longmix $(REPORT) || s=$$?; fi; exit $$s
 
