@@ -350,9 +350,6 @@ Test(profile, quick_has_the_million_and_it_must_run)
     cr_expect_eq(found, 1);
     free(cases);
     cr_assert_eq(sweep_trainings(&s, &cases, &n), ST_OK);
-    int variants = 0;
-    while (variant_table[variants] != NULL)
-        variants++;
-    cr_expect_eq(n, variants);
+    cr_expect_eq(n, 4, "%d trainings", n);
     free(cases);
 }
