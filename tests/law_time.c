@@ -5,25 +5,19 @@
 #include <stdlib.h>
 
 /* ---- one pass = segments = token by token ---- */
-static double segments_at(const Setting *base)
+enum { MAX_CUTS = 16 }; /* lengths of the segments of one pass, zeros behind them */
+
+/* One whole pass against n ways to cut it. */
+static double segments_by(Setting s, const int64_t cuts[][MAX_CUTS], int n)
 {
-    static const int64_t cuts[][16] = {{13},
-                                       {1, 12},
-                                       {3, 1, 4, 5},
-                                       {4, 4, 4, 1},
-                                       {6, 7},
-                                       {9, 2, 2},
-                                       {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}};
     double most = 0;
-    Setting s = *base;
     Stand whole, parts;
-    s.blocks = 2;
     stand_open(&whole, &s);
     s.state = true;
     stand_open(&parts, &s);
     double *y = room(stand_size(&whole)), *z = room(stand_size(&whole));
     stand_forward(&whole, y);
-    for (int i = 0; i < COUNT(cuts); i++) {
+    for (int i = 0; i < n; i++) {
         stand_segments(&parts, cuts[i], z);
         most = worse(most, worst(z, y, stand_size(&whole)));
     }
@@ -32,6 +26,20 @@ static double segments_at(const Setting *base)
     stand_close(&whole);
     stand_close(&parts);
     return most;
+}
+
+static double segments_at(const Setting *base)
+{
+    static const int64_t cuts[][MAX_CUTS] = {{13},
+                                             {1, 12},
+                                             {3, 1, 4, 5},
+                                             {4, 4, 4, 1},
+                                             {6, 7},
+                                             {9, 2, 2},
+                                             {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}};
+    Setting s = *base;
+    s.blocks = 2;
+    return segments_by(s, cuts, COUNT(cuts));
 }
 static double segments_on(const Variant *v, const char *backend)
 {
@@ -50,8 +58,7 @@ double law_segments_cpu(const Variant *v)
 /* Long enough for many tiles, and for decode kernels to split their keys. */
 double law_segments_long(const Variant *v)
 {
-    static const int64_t cuts[][8] = {{700}, {256, 256, 188}, {699, 1}, {1, 300, 1, 397, 1}};
-    double most = 0;
+    static const int64_t cuts[][MAX_CUTS] = {{700}, {256, 256, 188}, {699, 1}, {1, 300, 1, 397, 1}};
     Setting s = setting_small(v, "cpu");
     s.len = 700;
     s.batch = 1;
@@ -59,21 +66,7 @@ double law_segments_long(const Variant *v)
     s.ffn = 48;
     s.n_norm = 100;
     known_options(s.v, "s=16 c=64 block=8 rank=5 modules=8", s.set, sizeof s.set);
-    Stand whole, parts;
-    stand_open(&whole, &s);
-    s.state = true;
-    stand_open(&parts, &s);
-    double *y = room(stand_size(&whole)), *z = room(stand_size(&whole));
-    stand_forward(&whole, y);
-    for (int i = 0; i < COUNT(cuts); i++) {
-        stand_segments(&parts, cuts[i], z);
-        most = worse(most, worst(z, y, stand_size(&whole)));
-    }
-    free(y);
-    free(z);
-    stand_close(&whole);
-    stand_close(&parts);
-    return most;
+    return segments_by(s, cuts, COUNT(cuts));
 }
 
 /* ---- nothing leaks from the future ---- */

@@ -17,7 +17,6 @@
 #include <math.h>
 
 enum { N_HEAD_PARAMS = 4, REL = HEAD_GAIN + N_HEAD_PARAMS, N_PARAMS = REL + REL_SLOTS };
-enum { K_CACHE, V_CACHE, N_STATE };
 enum { Q = HEAD, K, N_PARTS };
 enum { S_DIM, SCALING, ROW_NORM, ROPE_HALF, ROPE_ROT, ROPE, REL_BIAS, REL_MAX };
 
@@ -77,8 +76,7 @@ static void params(Slot s[], const MixCtx *c)
 
 static void state(Slot s[], const MixCtx *c)
 {
-    s[K_CACHE] = slot_state("k", c->batch, c->cap, s_dim(c));
-    s[V_CACHE] = slot_state("v", c->batch, c->cap, c->ffn);
+    gated_caches(s, c, s_dim(c));
 }
 
 static void project(Tape *t, const MixIn *in, Tensor *x, Parts *out)
@@ -135,18 +133,16 @@ static void matrix(double *P, const HostParts *h, int g, const MixCtx *c)
         }
 }
 
-/* The projections, and 2 (S + E) a pair. */
 static double flops(const MixCtx *c)
 {
-    double pairs = attend_pairs(c->batch, c->q_len, c->pos + c->q_len, c->pos, c->causal);
-    return gated_flops(c, s_dim(c)) + 2 * pairs * (s_dim(c) + c->ffn);
+    return gated_pair_flops(c, s_dim(c));
 }
 
 const Mixer mixer_gau = {
     .name = "gau",
     .caps = CAP_CAUSAL | CAP_BIDIRECTIONAL | CAP_STATEFUL | CAP_NAIVE,
     .n_params = N_PARAMS,
-    .n_state = N_STATE,
+    .n_state = GATED_CACHES,
     .n_parts = N_PARTS,
     .v_part = V,
     .finish_parts = 1u << U,

@@ -14,7 +14,6 @@
 #include <math.h>
 
 enum { N_HEAD_PARAMS = 4, N_PARAMS = HEAD_GAIN + N_HEAD_PARAMS };
-enum { K_CACHE, V_CACHE, N_STATE };
 enum { Q = HEAD, K, N_PARTS };
 enum { S_DIM, ROPE_HALF, ROPE_ROT, ROPE, LOG_BASE, LOG_FLOOR };
 
@@ -53,8 +52,7 @@ static void params(Slot s[], const MixCtx *c)
 
 static void state(Slot s[], const MixCtx *c)
 {
-    s[K_CACHE] = slot_state("k", c->batch, c->cap, s_dim(c));
-    s[V_CACHE] = slot_state("v", c->batch, c->cap, c->ffn);
+    gated_caches(s, c, s_dim(c));
 }
 
 static void project(Tape *t, const MixIn *in, Tensor *x, Parts *out)
@@ -99,18 +97,16 @@ static void matrix(double *P, const HostParts *h, int g, const MixCtx *c)
     }
 }
 
-/* The projections, and 2 (S + E) a pair. */
 static double flops(const MixCtx *c)
 {
-    double pairs = attend_pairs(c->batch, c->q_len, c->pos + c->q_len, c->pos, c->causal);
-    return gated_flops(c, s_dim(c)) + 2 * pairs * (s_dim(c) + c->ffn);
+    return gated_pair_flops(c, s_dim(c));
 }
 
 static const Mixer mixer = {
     .name = "gau_alpha",
     .caps = CAP_CAUSAL | CAP_BIDIRECTIONAL | CAP_STATEFUL | CAP_NAIVE,
     .n_params = N_PARAMS,
-    .n_state = N_STATE,
+    .n_state = GATED_CACHES,
     .n_parts = N_PARTS,
     .v_part = V,
     .finish_parts = 1u << U,

@@ -67,6 +67,18 @@ double gated_flops(const MixCtx *c, int z)
     return rows * (6 * d * e + 2 * d * z);
 }
 
+double gated_pair_flops(const MixCtx *c, int z)
+{
+    double pairs = attend_pairs(c->batch, c->q_len, c->pos + c->q_len, c->pos, c->causal);
+    return gated_flops(c, z) + 2 * pairs * (z + c->ffn);
+}
+
+void gated_caches(Slot s[], const MixCtx *c, int z)
+{
+    s[0] = slot_state("k", c->batch, c->cap, z);
+    s[1] = slot_state("v", c->batch, c->cap, c->ffn);
+}
+
 double gated_dot(const double *a, const double *b, int n)
 {
     double s = 0;

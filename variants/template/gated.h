@@ -32,6 +32,12 @@ int gated_groups(const MixCtx *c); /* one mixing matrix */
 int gated_ffn(int width);          /* E = 2 D */
 /* Forward flops of the projections: 6 D E + 2 D S a position. */
 double gated_flops(const MixCtx *c, int z);
+/* With them, and 2 (S + E) a pair: where every query meets every key. */
+double gated_pair_flops(const MixCtx *c, int z);
+
+/* The caches of keys and values, in this order, for attend_cached. */
+enum { GATED_CACHES = 2 };
+void gated_caches(Slot s[], const MixCtx *c, int z);
 
 /* sum a_i b_i over n numbers, for the definitions of mixing matrices. */
 double gated_dot(const double *a, const double *b, int n);
