@@ -28,15 +28,20 @@ static int bucket_of(int64_t position)
     return i;
 }
 
-/* nll (rows): row r is position first + r mod len of its sequence. */
-static Status add_nats(Dev *d, const Tensor *nll, int64_t rows, int64_t len, int64_t first, Exam *e)
+/* nll (rows): row r is position first + r mod len of its sequence. window, if not NULL, gets the
+ * sum of each len bytes. */
+static Status add_nats(Dev *d, const Tensor *nll, int64_t rows, const MixCtx *c, double *window,
+                       Exam *e)
 {
+    int64_t len = c->q_len, first = c->pos;
     double *x = malloc((size_t)rows * sizeof *x);
     if (x == NULL)
         return FAIL(ST_OOM, "no memory for %lld likelihoods", (long long)rows);
     Status st = dev_read_f64(d, x, nll->buf, 0, rows);
     for (int64_t r = 0; st == ST_OK && r < rows; r++) {
         int b = bucket_of(first + r % len);
+        if (window != NULL)
+            window[e->bytes / len] += x[r];
         e->nats += x[r];
         e->bytes++;
         e->bucket_nats[b] += x[r];
@@ -50,7 +55,7 @@ static Status add_nats(Dev *d, const Tensor *nll, int64_t rows, int64_t len, int
 }
 
 /* Likelihoods of one batch at m->ctx, added to e. */
-static Status examine(Model *m, Tensor *ids, Tensor *targets, Exam *e)
+static Status examine(Model *m, Tensor *ids, Tensor *targets, double *window, Exam *e)
 {
     Tensor *nll;
     int64_t rows = tensor_size(ids);
@@ -59,7 +64,7 @@ static Status examine(Model *m, Tensor *ids, Tensor *targets, Exam *e)
     Tensor *logits = model_logits(m, ids);
     op_cross_entropy(m->tape, logits, targets, rows, &nll);
     TRY(tape_status(m->tape));
-    TRY(add_nats(m->dev, nll, rows, m->ctx.q_len, m->ctx.pos, e));
+    TRY(add_nats(m->dev, nll, rows, &m->ctx, window, e));
     tape_reset(m->tape);
     return ST_OK;
 }
@@ -84,13 +89,11 @@ static Status load_windows(Trainer *t, TextSplit split, int64_t w, int64_t n, in
     return ST_OK;
 }
 
-Status trainer_exam(Trainer *t, TextSplit split, int64_t max_windows, Exam *out)
+static Status examine_windows(Trainer *t, TextSplit split, int64_t windows, double *window,
+                              Exam *out)
 {
     Model *m = &t->model;
     MixCtx full = t->spec.model.ctx;
-    int64_t windows = (int64_t)text_n_windows(t->text, split, (int)full.q_len);
-    if (max_windows > 0)
-        windows = min64(windows, max_windows);
     *out = (Exam){0};
     TRY(exam_fits(t->text, split, full.q_len));
     for (int64_t w = 0; w < windows; w += full.batch) {
@@ -103,10 +106,32 @@ Status trainer_exam(Trainer *t, TextSplit split, int64_t max_windows, Exam *out)
         TRY(load_windows(t, split, w, n, windows));
         TRY(dev_write(m->dev, ids.buf, t->host_ids, size));
         TRY(dev_write(m->dev, targets.buf, t->host_targets, size));
-        TRY(examine(m, &ids, &targets, out));
+        TRY(examine(m, &ids, &targets, window, out));
     }
     m->ctx = full;
     return ST_OK;
+}
+
+static int64_t n_windows(const Trainer *t, TextSplit split)
+{
+    return (int64_t)text_n_windows(t->text, split, (int)t->spec.model.ctx.q_len);
+}
+
+Status trainer_exam(Trainer *t, TextSplit split, int64_t max_windows, Exam *out)
+{
+    int64_t windows = n_windows(t, split);
+    if (max_windows > 0)
+        windows = min64(windows, max_windows);
+    return examine_windows(t, split, windows, NULL, out);
+}
+
+Status trainer_exam_windows(Trainer *t, TextSplit split, double **nats, int64_t *n, Exam *out)
+{
+    *n = n_windows(t, split);
+    *nats = calloc((size_t)*n + 1, sizeof **nats);
+    if (*nats == NULL)
+        return FAIL(ST_OOM, "no memory for %lld windows", (long long)*n);
+    return examine_windows(t, split, *n, *nats, out);
 }
 
 /* ---- one long sequence ---- */
@@ -155,7 +180,7 @@ static Status stream(Model *m, Feed *f, TextSpan span, int64_t segment, ExamTick
         m->ctx.pos = at;
         m->ctx.q_len = min64(segment, len - at);
         TRY(feed_bytes(f, m->dev, span.data + at, m->ctx.q_len));
-        TRY(examine(m, &f->ids, &f->targets, out));
+        TRY(examine(m, &f->ids, &f->targets, NULL, out));
         if (tick != NULL)
             tick(tick_ctx, at + m->ctx.q_len, len, out);
     }

@@ -55,6 +55,10 @@ double bucket_bpb(const Exam *e, int bucket); /* NaN where it is empty */
 /* Windows of the training length, spread evenly over a split; at most max_windows, 0: all. */
 Status trainer_exam(Trainer *t, TextSplit split, int64_t max_windows, Exam *out);
 
+/* All windows of a split, and the nats of each, in the order of the text; free *nats, also after a
+ * failure. */
+Status trainer_exam_windows(Trainer *t, TextSplit split, double **nats, int64_t *n, Exam *out);
+
 /* One sequence of len >= 2 bytes from the start of a split, read in segments with carried state;
  * the model must have state. tick, if not NULL, is called after each segment. */
 typedef void ExamTick(void *ctx, int64_t done, int64_t all, const Exam *so_far);

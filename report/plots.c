@@ -11,110 +11,75 @@
 
 #define LENGTH "context length T (tokens)"
 #define BAND   "median; band: 20th to 80th percentile of the samples"
+#define COUNTED                                                                                    \
+    "counted by the allocator, scratch of kernels left out; dotted: predicted before the run"
 
-static const SweepPlot sweeps[] = {
-    {.name = "time-per-token",
-     .title = "Time per token of one layer, forward",
-     .caption = BAND "; lower is better",
-     .level = LEVEL_LAYER,
-     .pass = PASS_FWD,
-     .x_label = LENGTH,
-     .y_label = "µs per token",
-     .y = micros_per_token,
-     .lo = micros_per_token_p20,
-     .hi = micros_per_token_p80,
-     .scale = SCALE_LOG,
-     .stops = true,
-     .guide = {{0, "whole sequence: time ∝ T", false}, {1, "time ∝ T²", false}}},
-    {.name = "train-time",
-     .title = "Time per token of one layer, training step",
-     .caption = "forward, backward and optimiser; " BAND,
-     .level = LEVEL_LAYER,
-     .pass = PASS_TRAIN,
-     .x_label = LENGTH,
-     .y_label = "µs per token",
-     .y = micros_per_token,
-     .lo = micros_per_token_p20,
-     .hi = micros_per_token_p80,
-     .scale = SCALE_LOG,
-     .stops = true,
-     .guide = {{0, "whole sequence: time ∝ T", false}, {1, "time ∝ T²", false}}},
-    {.name = "mix-time",
-     .title = "Time per token of token mixing alone, forward",
-     .caption = BAND "; lower is better",
-     .level = LEVEL_MIX,
-     .pass = PASS_FWD,
-     .x_label = LENGTH,
-     .y_label = "µs per token",
-     .y = micros_per_token,
-     .lo = micros_per_token_p20,
-     .hi = micros_per_token_p80,
-     .scale = SCALE_LOG,
-     .stops = true,
-     .guide = {{0, "whole sequence: time ∝ T", false}, {1, "time ∝ T²", false}}},
-    {.name = "prefill",
-     .title = "Time per token of one layer, read in segments that carry state",
-     .caption = BAND "; lower is better",
-     .level = LEVEL_LAYER,
-     .pass = PASS_PREFILL,
-     .x_label = LENGTH,
-     .y_label = "µs per token",
-     .y = micros_per_token,
-     .lo = micros_per_token_p20,
-     .hi = micros_per_token_p80,
-     .scale = SCALE_LOG,
-     .stops = true,
-     .guide = {{0, "whole sequence: time ∝ T", false}, {1, "time ∝ T²", false}}},
-    {.name = "memory",
-     .title = "Peak memory of one layer, forward",
-     .caption = "counted by the allocator, scratch of kernels left out; dotted: predicted before "
-                "the run",
-     .level = LEVEL_LAYER,
-     .pass = PASS_FWD,
-     .x_label = LENGTH,
-     .y_label = "peak memory",
-     .y = counted_bytes,
-     .thin = predicted_bytes,
-     .scale = SCALE_BYTES,
-     .stops = true,
-     .guide = {{1, "memory ∝ T", true}, {2, "memory ∝ T²", false}}},
-    {.name = "train-memory",
-     .title = "Peak memory of one layer, training step",
-     .caption = "counted by the allocator, scratch of kernels left out; dotted: predicted before "
-                "the run",
-     .level = LEVEL_LAYER,
-     .pass = PASS_TRAIN,
-     .x_label = LENGTH,
-     .y_label = "peak memory",
-     .y = counted_bytes,
-     .thin = predicted_bytes,
-     .scale = SCALE_BYTES,
-     .stops = true,
-     .guide = {{1, "memory ∝ T", true}, {2, "memory ∝ T²", false}}},
-    {.name = "decode",
-     .title = "Time to decode one token, one layer",
-     .caption = BAND "; lower is better",
-     .level = LEVEL_LAYER,
-     .pass = PASS_DECODE,
-     .x_label = "depth T: tokens before it",
-     .y_label = "µs per token",
-     .y = micros_per_token,
-     .lo = micros_per_token_p20,
-     .hi = micros_per_token_p80,
-     .scale = SCALE_LOG,
-     .stops = true,
-     .guide = {{0, "constant", false}, {1, "time ∝ T", false}}},
-    {.name = "sgemm-fraction",
-     .title = "Useful arithmetic, as a part of this machine's SGEMM rate",
-     .caption = "one layer, forward; operations by each paper's formula; higher is better",
-     .level = LEVEL_LAYER,
-     .pass = PASS_FWD,
-     .x_label = LENGTH,
-     .y_label = "% of the SGEMM rate measured in the same run",
-     .y = percent_of_sgemm,
-     .scale = SCALE_LINEAR},
+/* ---- sweeps: what is drawn, then of which rows ---- */
+static const SweepPlot times = {
+    .x_label = LENGTH,
+    .y_label = "µs per token",
+    .y = micros_per_token,
+    .lo = micros_per_token_p20,
+    .hi = micros_per_token_p80,
+    .scale = SCALE_LOG,
+    .stops = true,
+    .guide = {{0, "whole sequence: time ∝ T", false}, {1, "time ∝ T²", false}}};
+static const SweepPlot decode_times = {.x_label = "depth T: tokens before it",
+                                       .y_label = "µs per token",
+                                       .y = micros_per_token,
+                                       .lo = micros_per_token_p20,
+                                       .hi = micros_per_token_p80,
+                                       .scale = SCALE_LOG,
+                                       .stops = true,
+                                       .guide = {{0, "constant", false}, {1, "time ∝ T", false}}};
+static const SweepPlot memory = {.x_label = LENGTH,
+                                 .y_label = "peak memory",
+                                 .y = counted_bytes,
+                                 .thin = predicted_bytes,
+                                 .scale = SCALE_BYTES,
+                                 .stops = true,
+                                 .guide = {{1, "memory ∝ T", true}, {2, "memory ∝ T²", false}}};
+static const SweepPlot fraction = {.x_label = LENGTH,
+                                   .y_label = "% of the SGEMM rate measured in the same run",
+                                   .y = percent_of_sgemm,
+                                   .scale = SCALE_LINEAR};
+
+static const struct {
+    const SweepPlot *like;
+    const char *name, *title, *caption;
+    Level level;
+    Pass pass;
+} sweeps[] = {
+    {&times, "time-per-token", "Time per token of one layer, forward", BAND "; lower is better",
+     LEVEL_LAYER, PASS_FWD},
+    {&times, "train-time", "Time per token of one layer, training step",
+     "forward, backward and optimiser; " BAND, LEVEL_LAYER, PASS_TRAIN},
+    {&times, "mix-time", "Time per token of token mixing alone, forward", BAND "; lower is better",
+     LEVEL_MIX, PASS_FWD},
+    {&times, "prefill", "Time per token of one layer, read in segments that carry state",
+     BAND "; lower is better", LEVEL_LAYER, PASS_PREFILL},
+    {&memory, "memory", "Peak memory of one layer, forward", COUNTED, LEVEL_LAYER, PASS_FWD},
+    {&memory, "train-memory", "Peak memory of one layer, training step", COUNTED, LEVEL_LAYER,
+     PASS_TRAIN},
+    {&decode_times, "decode", "Time to decode one token, one layer", BAND "; lower is better",
+     LEVEL_LAYER, PASS_DECODE},
+    {&fraction, "sgemm-fraction", "Useful arithmetic, as a part of this machine's SGEMM rate",
+     "one layer, forward; operations by each paper's formula; higher is better", LEVEL_LAYER,
+     PASS_FWD},
 };
 
+static SweepPlot sweep_of(int i)
+{
+    SweepPlot p = *sweeps[i].like;
+    p.name = sweeps[i].name;
+    p.title = sweeps[i].title;
+    p.caption = sweeps[i].caption;
+    p.level = sweeps[i].level;
+    p.pass = sweeps[i].pass;
+    return p;
+}
+
+/* ---- trainings ---- */
 static double point_tokens(const Point *p)
 {
     return (double)p->tokens;
@@ -194,9 +159,10 @@ Status plots_make(const Rows *rows, const char *folder, PlotNotes *notes)
     _Static_assert(COUNT(sweeps) + COUNT(qualities) + 1 <= PLOTS_MAX, "too many plots");
     *notes = (PlotNotes){0};
     TRY(folder_make(folder));
-    for (int i = 0; i < COUNT(sweeps); i++)
-        TRY(make_plot(&(AnyPlot){&sweeps[i], NULL, sweeps[i].name, sweeps[i].title}, rows, folder,
-                      notes));
+    for (int i = 0; i < COUNT(sweeps); i++) {
+        SweepPlot p = sweep_of(i);
+        TRY(make_plot(&(AnyPlot){&p, NULL, p.name, p.title}, rows, folder, notes));
+    }
     for (int i = 0; i < COUNT(qualities); i++)
         TRY(make_plot(&(AnyPlot){NULL, &qualities[i], qualities[i].name, qualities[i].title}, rows,
                       folder, notes));

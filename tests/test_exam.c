@@ -92,6 +92,27 @@ Test(exam, buckets_sum_to_the_whole)
     end(&r);
 }
 
+Test(exam, windows_sum_to_the_whole)
+{
+    Exam e;
+    TrainSpec s = tiny_training(variant_find("gau"));
+    Room r;
+    double *nats, sum = 0;
+    int64_t n;
+    begin(&r, &s, "cpu");
+    must(trainer_exam_windows(&r.t, TEXT_TEST, &nats, &n, &e));
+    cr_expect(n == (int64_t)text_n_windows(&text, TEXT_TEST, 24) && e.bytes == 24 * n);
+    for (int64_t i = 0; i < n; i++) {
+        cr_expect_gt(nats[i], 0);
+        sum += nats[i];
+    }
+    cr_expect_float_eq(sum, e.nats, 1e-9 * sum);
+    must(trainer_exam(&r.t, TEXT_TEST, 1, &e)); /* the first window */
+    cr_expect_float_eq(nats[0], e.nats, 1e-9 * e.nats);
+    free(nats);
+    end(&r);
+}
+
 /* Reading in batches is reading one by one, and leaves the trainer as it was. */
 Test(exam, an_exam_changes_nothing)
 {

@@ -55,7 +55,7 @@ static int join(pid_t child)
 /* Runs a command, given as words with blanks between; returns its exit code. */
 static int run(int (*command)(int, char **), const char *line)
 {
-    char words[512], *argv[40];
+    char words[2048], *argv[40];
     int argc = 0;
     char *rest = words;
     snprintf(words, sizeof words, "longmix %s", line);
@@ -88,7 +88,7 @@ static int train(const char *more)
 
 static int eval(const char *more)
 {
-    char line[512];
+    char line[2048];
     snprintf(line, sizeof line, "--data %s --threads 1 %s", text_path, more);
     return run(eval_main, line);
 }
@@ -268,6 +268,72 @@ Test(train_cli, mistakes_of_train_are_one_line)
     expect_mistake(run(train_main, "--layers 2"), "longmix train: ", "go with --width");
 }
 
+/* ---- one checkpoint against another ---- */
+static void save_seeds(int seeds, const char *more, const char *stem)
+{
+    for (int seed = 1; seed <= seeds; seed++) {
+        char line[256];
+        snprintf(line, sizeof line, "%s --seed %d --save %s%d", more, seed, stem, seed);
+        cr_assert_eq(train(line), 0);
+    }
+}
+
+static int against(int n, const char *these, const char *those)
+{
+    char line[1024];
+    int used = 0;
+    for (int i = 1; i <= n; i++)
+        used += snprintf(line + used, sizeof line - (size_t)used, "%s%d --against %s%d ", these, i,
+                         those, i);
+    return eval(line);
+}
+
+Test(train_cli, claims_take_three_seeds_that_agree)
+{
+    char few[80], many[80];
+    snprintf(few, sizeof few, "%s-few", path);
+    snprintf(many, sizeof many, "%s-many", path);
+    save_seeds(3, "--steps 2", few);
+    save_seeds(3, "--steps 40", many);
+    cr_expect_eq(against(3, many, few), 0);
+    expect_in(out_path, "better than --against");
+    expect_in(out_path, "not alike: trained on 192 and 3840 tokens");
+    cr_expect_eq(against(3, few, many), 1);
+    expect_in(out_path, "worse than --against");
+    cr_expect_eq(against(3, few, few), 0);
+    expect_in(out_path, "no claim: seeds differ in sign, or an interval holds zero");
+    cr_expect_eq(against(2, many, few), 0);
+    expect_in(out_path, "no claim: that takes 3 seeds");
+    for (int seed = 1; seed <= 3; seed++) {
+        char name[96];
+        snprintf(name, sizeof name, "%s%d", few, seed);
+        unlink(name);
+        snprintf(name, sizeof name, "%s%d", many, seed);
+        unlink(name);
+    }
+}
+
+Test(train_cli, mistakes_of_comparing_are_one_line)
+{
+    char line[320], other[80];
+    snprintf(line, sizeof line, "--steps 1 --save %s", path);
+    cr_assert_eq(train(line), 0);
+    snprintf(other, sizeof other, "%s-short", path);
+    snprintf(line, sizeof line, "--steps 1 --context 12 --save %s", other);
+    cr_assert_eq(train(line), 0);
+    snprintf(line, sizeof line, "%s --against %s", path, other);
+    expect_mistake(eval(line), "longmix eval: ", "contexts have to be equal");
+    snprintf(line, sizeof line, "%s %s --against %s --against %s", path, path, path, path);
+    expect_mistake(eval(line), "longmix eval: ", "both have seed 1");
+    snprintf(line, sizeof line, "%s %s --against %s", path, path, path);
+    expect_mistake(eval(line), "longmix eval: ", "2 checkpoints and 1 of --against");
+    snprintf(line, sizeof line, "%s %s", path, path);
+    expect_mistake(eval(line), "longmix eval: ", "one checkpoint");
+    snprintf(line, sizeof line, "%s --against %s --stream 64", path, path);
+    expect_mistake(eval(line), "longmix eval: ", "--stream 64");
+    unlink(other);
+}
+
 Test(train_cli, mistakes_of_eval_are_one_line)
 {
     char line[256];
@@ -281,7 +347,7 @@ Test(train_cli, mistakes_of_eval_are_one_line)
         {"--stream 6001", "6001"},
         {"--stream 10 --segment 0", "--segment"},
         {"--bogus", "unknown option '--bogus'"},
-        {"second", "unexpected argument 'second'"},
+        {"second", "'second': one checkpoint"},
     };
     for (int i = 0; i < COUNT(more); i++) {
         snprintf(line, sizeof line, "%s %s", path, more[i][0]);
