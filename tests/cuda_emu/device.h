@@ -154,5 +154,10 @@ inline float rsqrtf(float x)
 {
     return 1.0f / sqrtf(x);
 }
+inline void sincospi(double x, double *sine, double *cosine)
+{
+    *sine = sin(M_PI * x);
+    *cosine = cos(M_PI * x);
+}
 
 #endif
