@@ -49,13 +49,19 @@ Status cuda_launched(Cuda *c, cudaError_t e, const char *op)
     return c->wait_each ? cuda_check(c, cudaStreamSynchronize(c->stream), op) : ST_OK;
 }
 
-Status cuda_work(Dev *d, size_t size, void **out)
+Status cuda_work_behind(Dev *d, size_t skip, size_t size, void **out)
 {
     Cuda *c = cuda_of(d);
-    TRY(dev_scratch(d, size, out));
+    TRY(dev_scratch(d, skip + size, out));
+    *out = (char *)*out + skip;
     if (!c->poison)
         return ST_OK;
     return cuda_check(c, cudaMemsetAsync(*out, 0xff, size, c->stream), "poison");
+}
+
+Status cuda_work(Dev *d, size_t size, void **out)
+{
+    return cuda_work_behind(d, 0, size, out);
 }
 
 /* ---- opening ---- */

@@ -43,6 +43,8 @@ Status cuda_launched(Cuda *c, cudaError_t e, const char *op);
 Status cuda_wait(Cuda *c);
 /* dev_scratch of this backend. */
 Status cuda_work(Dev *d, size_t size, void **out);
+/* Likewise, but `skip` bytes into the scratch, which others may use meanwhile. */
+Status cuda_work_behind(Dev *d, size_t skip, size_t size, void **out);
 
 Status gemm_open(Cuda *c);
 void gemm_close(Cuda *c);

@@ -207,6 +207,11 @@ static Status run(Dev *d, const Gemm *g, const GemmBatch *many, const Product *p
     return cuda_launched(c, cudaSuccess, "gemm");
 }
 
+Status gemm_work(Dev *d, size_t size, void **out)
+{
+    return cuda_work_behind(d, MOST_WORKSPACE, size, out);
+}
+
 Status cuda_gemm_batch(Dev *d, const Gemm *g, const GemmBatch *many)
 {
     Product p = {};

@@ -10,7 +10,9 @@ struct GemmBatch {
 };
 
 Status cuda_gemm(Dev *d, const Gemm *g);
-/* Uses dev_scratch, unless the library needs no workspace. */
+/* Uses dev_scratch, unless the library needs no workspace; not more of it than lies before what
+ * gemm_work gives, which stays until other scratch is asked for. */
+Status gemm_work(Dev *d, size_t size, void **out);
 Status cuda_gemm_batch(Dev *d, const Gemm *g, const GemmBatch *many);
 
 #endif
