@@ -106,6 +106,19 @@ Arr duo_zeros(Duo *u, int64_t n)
     return constant(u, n, 0);
 }
 
+Arr duo_unset(Duo *u, int64_t n)
+{
+    Arr a = duo_zeros(u, n);
+    double *x = malloc((size_t)(n + 1) * sizeof *x);
+    CHECK(x != NULL);
+    for (int64_t i = 0; i < n; i++)
+        x[i] = (double)NAN;
+    if (n > 0)
+        duo_must(dev_write_f64(u->d[TRIAL], a.b[TRIAL], 0, x, n));
+    free(x);
+    return a;
+}
+
 Arr duo_ids(Duo *u, int64_t n, const int32_t *ids)
 {
     Arr a = array(u, n, true);

@@ -33,6 +33,7 @@ Arr duo_random(Duo *u, int64_t n, double sd, uint32_t seed); /* normal, around 0
 Arr duo_shifted(Duo *u, int64_t n, double mean, double sd, uint32_t seed);
 Arr duo_nans(Duo *u, int64_t n); /* an output: what was there does not matter */
 Arr duo_zeros(Duo *u, int64_t n);
+Arr duo_unset(Duo *u, int64_t n); /* NaN on trial, which overwrites it, zeros on ref, which adds */
 Arr duo_ids(Duo *u, int64_t n, const int32_t *ids);
 Arr duo_random_ids(Duo *u, int64_t n, int32_t below, uint32_t seed);
 static inline void *at(Arr a, int side)

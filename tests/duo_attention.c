@@ -7,13 +7,14 @@ enum { GAP = 3 };
 
 typedef struct Case {
     AttnKind kind;
-    bool causal, post_rows, lens, naive, bias, log_scale;
+    bool causal, post_rows, lens, naive, bias, log_scale, set;
     int64_t batch, q_len, k_len, q_pos;
     int heads, d, dv, gap;
     double logit;
 } Case;
 
-/* Arrays of a case, with `gap` unused elements behind every row. */
+/* Arrays of a case, with `gap` unused elements behind every row. A case that overwrites gradients
+ * has nothing unused in them. */
 typedef struct Arrays {
     Arr q, k, v, o, lse, matrix, d_matrix, d_o, dq, dk, dv, lens, bias, d_bias;
 } Arrays;
@@ -27,7 +28,8 @@ static Attn shape_of(const Case *c)
     a.post = c->post_rows ? 1.0 : 1.0 / (double)c->k_len;
     a.q_row = c->heads * c->d + c->gap, a.k_row = a.q_row + c->gap;
     a.o_row = c->heads * c->dv + c->gap, a.v_row = a.o_row + c->gap;
-    a.k_batch = (c->k_len + 1) * a.k_row, a.v_batch = (c->k_len + 2) * a.v_row;
+    a.k_batch = (c->k_len + !c->set) * a.k_row, a.v_batch = (c->k_len + 2 * !c->set) * a.v_row;
+    a.set_dq = a.set_dk = a.set_dv = c->set;
     if (c->log_scale)
         a.log_base = 512, a.log_floor = 2;
     a.bias_zero = c->q_pos + c->q_len + 1, a.bias_scale = 0.7;
@@ -55,9 +57,9 @@ static Arrays arrays_of(Duo *u, const Case *c, const Attn *a)
     x.matrix = duo_nans(u, c->naive ? pairs : 0);
     x.d_matrix = duo_nans(u, c->naive ? pairs : 0);
     x.d_o = duo_random(u, rows * a->o_row, 1 / sqrt((double)c->dv), 5);
-    x.dq = duo_random(u, x.q.n, 1, 6);
-    x.dk = duo_random(u, x.k.n, 1, 7);
-    x.dv = duo_random(u, x.v.n, 1, 8);
+    x.dq = c->set ? duo_unset(u, x.q.n) : duo_random(u, x.q.n, 1, 6);
+    x.dk = c->set ? duo_unset(u, x.k.n) : duo_random(u, x.k.n, 1, 7);
+    x.dv = c->set ? duo_unset(u, x.v.n) : duo_random(u, x.v.n, 1, 8);
     x.bias = duo_random(u, c->bias ? a->bias_zero + c->k_len : 0, 1, 9);
     x.d_bias = duo_random(u, x.bias.n, 1, 10);
     return x;
@@ -108,6 +110,8 @@ void family_attention(Duo *u, bool small)
     every_mask(u, c);
     c.logit = 40; /* large scores: the maximum is taken out */
     attention_case(u, c);
+    c = (Case){.batch = 3, .q_len = 21, .k_len = 21, .heads = 2, .d = 4, .dv = 6, .set = true};
+    every_mask(u, c);
     if (small)
         return;
     c = (Case){.batch = 2, .q_len = 131, .k_len = 131, .heads = 3, .d = 20, .dv = 24, .gap = 4};

@@ -8,16 +8,20 @@ static void flat_case(Duo *u, int64_t n)
 {
     Arr a = duo_random(u, n, 1, 1), b = duo_random(u, n, 1, 2), y = duo_nans(u, n);
     Arr total = duo_nans(u, 1), squares = duo_random(u, 1, 1, 3), five = duo_nans(u, n);
-    Arr shifted = duo_shifted(u, n, 100, 1, 4);
+    Arr shifted = duo_shifted(u, n, 100, 1, 4), mixed = duo_nans(u, n);
     for (int i = 0; i < 2; i++) {
         duo_must(u->k[i]->add(u->d[i], n, at(a, i), at(b, i), at(y, i)));
         duo_must(u->k[i]->add(u->d[i], n, at(a, i), at(b, i), at(a, i)));
+        duo_must(u->k[i]->blend(u->d[i], n, 0.3, at(y, i), -1.7, at(b, i), at(mixed, i)));
+        duo_must(u->k[i]->blend(u->d[i], n, 1, at(y, i), -1, at(b, i), at(b, i)));
         duo_must(u->k[i]->fill(u->d[i], n, 0.1, at(five, i)));
         duo_must(u->k[i]->sum(u->d[i], n, 0.5, at(shifted, i), at(total, i)));
         duo_must(u->k[i]->sumsq(u->d[i], n, at(shifted, i), at(squares, i)));
     }
     duo_same(u, y, "add");
     duo_same(u, a, "add in place");
+    duo_same(u, mixed, "blend");
+    duo_same(u, b, "blend in place");
     duo_same(u, five, "fill");
     duo_same(u, total, "sum");
     duo_same(u, squares, "sumsq");
@@ -65,15 +69,17 @@ void family_sums(Duo *u, bool small)
 }
 
 /* ---- gates and gains ---- */
-static void gate_case(Duo *u, Act act, int64_t n, bool gated)
+static void gate_case(Duo *u, Act act, int64_t n, bool gated, bool set)
 {
-    Arr a = duo_random(u, n, 2, 1), b = duo_random(u, gated ? n : 0, 1, 2), y = duo_nans(u, n);
-    Arr dy = duo_random(u, n, 1, 3), da = duo_random(u, n, 1, 4);
-    Arr db = duo_random(u, gated ? n : 0, 1, 5);
+    const int64_t nb = gated ? n : 0;
+    Arr a = duo_random(u, n, 2, 1), b = duo_random(u, nb, 1, 2), y = duo_nans(u, n);
+    Arr dy = duo_random(u, n, 1, 3), da = set ? duo_unset(u, n) : duo_random(u, n, 1, 4);
+    Arr db = set ? duo_unset(u, nb) : duo_random(u, nb, 1, 5);
     for (int i = 0; i < 2; i++) {
         Gate g = {.act = act, .n = n, .a = at(a, i), .b = at(b, i), .y = at(y, i)};
         duo_must(u->k[i]->gate_fwd(u->d[i], &g));
         g.dy = at(dy, i), g.da = at(da, i), g.db = at(db, i);
+        g.set_da = g.set_db = set;
         duo_must(u->k[i]->gate_bwd(u->d[i], &g));
     }
     duo_same(u, y, "gate");
@@ -110,8 +116,9 @@ static void affine_case(Duo *u, int64_t rows, int width, bool gain, bool bias)
 void family_gates(Duo *u, bool small)
 {
     for (int act = ACT_NONE; act <= ACT_SIGMOID; act++) {
-        gate_case(u, (Act)act, 33, true);
-        gate_case(u, (Act)act, small ? 40 : 3000, false);
+        gate_case(u, (Act)act, 33, true, false);
+        gate_case(u, (Act)act, 65, true, true);
+        gate_case(u, (Act)act, small ? 40 : 3000, false, act % 2 == 0);
     }
     for (int which = 0; which < 4; which++)
         affine_case(u, small ? 9 : 70, 33, which % 2 != 0, which / 2 != 0);

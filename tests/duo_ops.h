@@ -15,5 +15,11 @@ void family_attention(Duo *u, bool small); /* duo_attention.c */
 void family_naive(Duo *u, bool small);
 void family_decode(Duo *u, bool small);
 void family_chunks(Duo *u, bool small); /* duo_chunks.c */
+void family_conv(Duo *u, bool small);   /* duo_layers.c */
+void family_sru(Duo *u, bool small);
+void family_rel(Duo *u, bool small);
+void family_random(Duo *u, bool small);
+void family_mult(Duo *u, bool small); /* duo_modules.c */
+void family_modconv(Duo *u, bool small);
 
 #endif

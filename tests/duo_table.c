@@ -14,5 +14,11 @@ const Family duo_families[] = {
     {"naive", {2e-5, 2e-2, 1e-1}, family_naive},
     {"decode", {2e-5, 2e-2, 1e-1}, family_decode},
     {"chunks", {2e-5, 2e-2, 1e-1}, family_chunks},
+    {"conv", {2e-6, 2e-6, 2e-6}, family_conv},
+    {"sru", {5e-6, 5e-6, 5e-6}, family_sru},
+    {"rel", {1e-6, 1e-6, 1e-6}, family_rel},
+    {"random", {1e-7, 1e-7, 1e-7}, family_random},
+    {"mult", {2e-6, 4e-3, 4e-2}, family_mult},
+    {"modconv", {2e-6, 4e-3, 4e-2}, family_modconv},
 };
 const int n_duo_families = COUNT(duo_families);

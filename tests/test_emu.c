@@ -2,6 +2,7 @@
  * under sanitizers, and mistakes planted on purpose, each of which must be noticed.
  * slow: has builds under the sanitizers of its own, which it runs. */
 #include "kernels/kernels.h"
+#include "kernels/rng.h"
 
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
@@ -158,6 +159,26 @@ Test(emu, wrong_wishes_are_refused)
     cr_expect_eq(dev_open(&d, "emu", 0, 0), ST_USAGE);
     cr_expect_not_null(strstr(status_reason(), "fp8"), "%s", status_reason());
     cr_expect_null(d);
+}
+
+/* Streams are the same bits on every backend; the emulator has the host's logarithm and sine. */
+Test(emu, random_numbers_are_the_hosts)
+{
+    enum { N = 1000 };
+    float want[N], got[N];
+    Buf y;
+    Dev *d = open_emu();
+    cr_assert_eq(dev_alloc(d, sizeof got, MEM_ACT, &y), ST_OK);
+    for (uint64_t offset = 0; offset < (uint64_t)1 << 40; offset = 9 * offset + 1) {
+        rng_fill_normal(want, N, 1.0, offset * 0x9e3779b97f4a7c15u, RNG_DRAW + 3, offset);
+        cr_assert_eq(
+            dev_kernels(d)->normal(d, N, offset * 0x9e3779b97f4a7c15u, RNG_DRAW + 3, offset, y.ptr),
+            ST_OK);
+        cr_assert_eq(dev_read(d, got, y, sizeof got), ST_OK);
+        cr_expect_eq(memcmp(want, got, sizeof got), 0, "from %llu on", (unsigned long long)offset);
+    }
+    dev_free(d, &y);
+    dev_close(d);
 }
 
 /* Sizes below, at and above the pinned pieces. */

@@ -30,6 +30,7 @@ Pairs pairs_of(const Attn *a)
     p.k_batch = a->k_batch, p.v_batch = a->v_batch;
     p.out = (float *)a->o, p.lse = (float *)a->lse;
     p.dq = (float *)a->dq, p.dk = (float *)a->dk, p.dv_ = (float *)a->dv_;
+    p.set_dq = a->set_dq, p.set_dk = a->set_dk, p.set_dv = a->set_dv;
     return p;
 }
 

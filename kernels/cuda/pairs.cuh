@@ -42,6 +42,7 @@ struct Pairs {
     const float *q, *k, *v, *d_o, *o;
     int64_t q_row, k_row, v_row, o_row, q_batch, k_batch, v_batch, o_batch;
     float *out, *lse, *delta, *dq, *dk, *dv_;
+    bool set_dq, set_dk, set_dv;     /* overwrite: zeros for keys that do not count */
     float *part_o, *part_m, *part_l; /* of splits: (splits, B, H, q_len, dv) and without dv */
 };
 

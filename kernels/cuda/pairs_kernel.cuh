@@ -13,13 +13,20 @@ struct PairsOperands {
     int out_cols;
 };
 
+/* Whether the result takes the place of what is there. */
+template <PairsRole R>
+__device__ __forceinline__ bool pairs_sets(const Pairs &p)
+{
+    return R == PAIRS_OUT ? true : R == PAIRS_DQ ? p.set_dq : R == PAIRS_DK ? p.set_dk : p.set_dv;
+}
+
 template <PairsRole R>
 __device__ PairsOperands pairs_operands(const Pairs &p, int b, int h, int64_t valid)
 {
     const Source q = source(p.q + b * p.q_batch + h * p.d, p.q_row, p.q_len, p.d);
     const Source k = source(p.k + b * p.k_batch + h * p.d, p.k_row, valid, p.d);
     const Source v = source(p.v + b * p.v_batch + h * p.dv, p.v_row, valid, p.dv);
-    const int64_t o_at = b * p.o_batch + h * p.dv;
+    const int64_t o_at = b * p.o_batch + h * p.dv, keys = pairs_sets<R>(p) ? p.k_len : valid;
     const Source d_o = source(p.d_o != NULL ? p.d_o + o_at : NULL, p.o_row, p.q_len, p.dv);
     switch (R) {
     case PAIRS_OUT:
@@ -27,9 +34,9 @@ __device__ PairsOperands pairs_operands(const Pairs &p, int b, int h, int64_t va
     case PAIRS_DQ:
         return {q, k, d_o, v, k, p.dq + b * p.q_batch + h * p.d, p.q_row, p.q_len, p.d};
     case PAIRS_DK:
-        return {k, q, v, d_o, q, p.dk + b * p.k_batch + h * p.d, p.k_row, valid, p.d};
+        return {k, q, v, d_o, q, p.dk + b * p.k_batch + h * p.d, p.k_row, keys, p.d};
     default:
-        return {k, q, v, d_o, d_o, p.dv_ + b * p.v_batch + h * p.dv, p.v_row, valid, p.dv};
+        return {k, q, v, d_o, d_o, p.dv_ + b * p.v_batch + h * p.dv, p.v_row, keys, p.dv};
     }
 }
 
@@ -63,7 +70,7 @@ __device__ void pairs_store(const Pairs &p, int64_t valid, int64_t head, const P
             const int col = c0 + tile_col(j, e);
             float *to = a.out + row * a.out_row + col;
             if (col < a.out_cols)
-                *to = R == PAIRS_OUT ? by * out[j][e] : *to + by * out[j][e];
+                *to = pairs_sets<R>(p) ? by * out[j][e] : *to + by * out[j][e];
         }
     }
 }
