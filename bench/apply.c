@@ -1,6 +1,7 @@
 /* apply.c - see apply.h. Everything is checked before anything is allocated for it. */
 #include "bench/apply.h"
 
+#include "bench/apply_decode.h"
 #include "bench/exchange.h"
 #include "bench/train.h"
 #include "kernels/build_id.h"
@@ -66,7 +67,8 @@ static bool same_path(const StFile *f, const char *path)
 static bool is_known(const Job *j, const StFile *f, const char *name)
 {
     const Apply *a = j->a;
-    bool result = strncmp(name, "grad.", 5) == 0 || strcmp(name, "y") == 0;
+    bool result =
+        strncmp(name, "grad.", 5) == 0 || strcmp(name, "y") == 0 || strcmp(name, "decode.y") == 0;
     return (same_path(f, a->weights) && is_param(j, name)) ||
            (same_path(f, a->input) && is_input(j, name)) ||
            (same_path(f, a->grad) && strcmp(name, "dy") == 0) ||
@@ -275,9 +277,23 @@ static Status put_grads(Job *j)
     return ST_OK;
 }
 
+static Status put_decode(Job *j)
+{
+    Tensor y = {0};
+    Status st = tensor_new(j->dev, &y, REAL, MEM_ACT, 3, j->x.dim);
+    if (st == ST_OK)
+        st = apply_decode(&j->m, &j->x, &y);
+    if (st == ST_OK)
+        st = outbox_add(&j->out, "decode.y", j->dev, &y, y.buf);
+    tensor_free(j->dev, &y);
+    return st;
+}
+
 static Status compute(Job *j)
 {
     Tape *t = j->m.tape;
+    if (j->a->decode)
+        TRY(put_decode(j));
     j->x.needs_grad = j->a->grad != NULL;
     tape_grad(t, j->x.needs_grad);
     Tensor *y = forward(j);
@@ -343,7 +359,9 @@ static Status compare(const Job *j, bool *agrees)
         compared++;
     }
     if (compared == 0)
-        return FAIL(ST_USAGE, "%s: has none of the results (y; with --grad grad.x, grad.PARAMETER)",
+        return FAIL(ST_USAGE,
+                    "%s: has none of the results (y; with --decode decode.y; with "
+                    "--grad grad.x, grad.PARAMETER)",
                     j->expect.path);
     return ST_OK;
 }

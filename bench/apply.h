@@ -13,9 +13,10 @@ typedef struct Apply {
     const char *set; /* options, "k=v k=v" */
     const char *backend;
     /* Paths; NULL: not wanted. weights: parameters. input: x (B,T,D), lens (B), draw.NAME. grad: dy
-     * (B,T,D). expect: y, grad.x, grad.PARAMETER, to be compared. out: the same, written. init:
-     * seeded weights, written. */
+     * (B,T,D). expect: y, decode.y, grad.x, grad.PARAMETER, to be compared. out: the same, written.
+     * init: seeded weights, written. */
     const char *weights, *input, *grad, *expect, *out, *init;
+    bool decode;      /* y once more, token by token from carried state: decode.y */
     double tolerance; /* of the comparison, relative to the largest number of a tensor */
     MixCtx ctx;       /* heads, ffn (0: default), causal, naive, training, seed; without an input
                          also width and q_len */

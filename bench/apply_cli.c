@@ -40,6 +40,7 @@ enum {
     BIDIRECTIONAL,
     NAIVE,
     TRAINING,
+    DECODE,
     BACKEND,
     SEED,
     TOLERANCE,
@@ -65,6 +66,7 @@ static const struct argp_option options[] = {
     {"bidirectional", BIDIRECTIONAL, NULL, 0, "see both sides; default: causal", 2},
     {"naive", NAIVE, NULL, 0, "the implementation with the whole T x T matrix", 2},
     {"training", TRAINING, NULL, 0, "with what a variant does in training alone", 2},
+    {"decode", DECODE, NULL, 0, "y once more, token by token from carried state: decode.y", 2},
     {"width", WIDTH, "N", 0, "D where no input tells it; default 256", 2},
     {"seed", SEED, "N", 0, "of initial weights and random draws; default 1", 3},
     {"backend", BACKEND, "NAME", 0, "cpu (float32, default), ref (float64) or cuda", 3},
@@ -101,14 +103,16 @@ static bool take_path(Apply *a, int key, const char *value)
     return true;
 }
 
-static bool take_flag(MixCtx *c, int key)
+static bool take_flag(Apply *a, int key)
 {
     if (key == BIDIRECTIONAL)
-        c->causal = false;
+        a->ctx.causal = false;
     else if (key == NAIVE)
-        c->naive = true;
+        a->ctx.naive = true;
     else if (key == TRAINING)
-        c->training = true;
+        a->ctx.training = true;
+    else if (key == DECODE)
+        a->decode = true;
     else
         return false;
     return true;
@@ -128,7 +132,7 @@ static error_t parse(int key, char *value, struct argp_state *state)
     Args *g = state->input;
     Apply *a = &g->a;
     Status st = ST_OK;
-    if (take_path(a, key, value) || take_flag(&a->ctx, key))
+    if (take_path(a, key, value) || take_flag(a, key))
         return 0;
     if (key == SET)
         return add_set(g, value);
@@ -173,6 +177,9 @@ static Status check(const Args *g)
         return FAIL(ST_USAGE, "--weights, --grad and --out need --input FILE with x (B,T,D)");
     if (a->input != NULL && a->out == NULL && a->expect == NULL && a->init == NULL)
         return FAIL(ST_USAGE, "what becomes of the output? --out FILE or --expect FILE");
+    if (a->decode && (g->level == APPLY_MIXER || !a->ctx.causal || a->ctx.training))
+        return FAIL(ST_USAGE, "--decode runs causal blocks, not with --level mixer, "
+                              "--bidirectional or --training");
     if (a->blocks > 1 && g->level == APPLY_MIXER)
         return FAIL(ST_USAGE, "--level mixer is a part of one block, not of --blocks %d",
                     a->blocks);

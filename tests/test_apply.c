@@ -34,17 +34,21 @@ static void expect_golden(const char *path, const char *backend, const char *mor
     StFile f;
     char options[384], args[1024];
     cr_assert_eq(st_open(path, &f), ST_OK, "%s", status_reason());
+    const char *blocks = st_meta(&f, "blocks");
+    bool decodes = st_find(&f, "decode.y") != NULL;
     options_of(&f, options, sizeof options);
     snprintf(args, sizeof args,
              "apply %s --weights %s --input %s --grad %s --expect %s --heads %s --n-norm %s "
-             "--backend %s%s%s%s%s",
+             "--backend %s --blocks %s%s%s%s%s%s",
              st_meta(&f, "variant"), path, path, path, path, st_meta(&f, "heads"),
-             st_meta(&f, "n_norm"), backend, options,
+             st_meta(&f, "n_norm"), backend, blocks != NULL ? blocks : "1", options,
              strcmp(st_meta(&f, "causal"), "0") == 0 ? " --bidirectional" : "",
-             st_find(&f, "draw.noise") != NULL ? " --training" : "", more);
+             st_find(&f, "draw.noise") != NULL ? " --training" : "", decodes ? " --decode" : "",
+             more);
     Ended e = program_run((Start){.args = args}, 60);
     cr_expect_eq(e.code, 0, "'%s' ends with %d: %s", args, e.code, e.said);
     cr_expect(strstr(e.said, "grad.x") != NULL, "'%s' says %s", args, e.said);
+    cr_expect_eq(strstr(e.said, "decode.y") != NULL, decodes, "'%s' says %s", args, e.said);
     st_close(&f);
 }
 

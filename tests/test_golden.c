@@ -34,9 +34,9 @@ static void options(const StFile *f, Setting *s)
 
 static Setting setting_of(const StFile *f, const char *backend)
 {
-    Setting s = {
-        .v = variant_find(st_meta(f, "variant")), .backend = backend, .blocks = 1, .grads = true};
+    Setting s = {.v = variant_find(st_meta(f, "variant")), .backend = backend, .grads = true};
     cr_assert(s.v != NULL);
+    s.blocks = st_meta(f, "blocks") != NULL ? (int)number(f, "blocks") : 1;
     s.batch = number(f, "batch");
     s.len = number(f, "len");
     s.width = (int)number(f, "width");
@@ -58,9 +58,10 @@ static const double *reals(const StFile *f, const char *name, int64_t n)
     return t->data;
 }
 
+/* One block has no prefix. */
 static const char *short_name(const Stand *r, int i)
 {
-    return r->m.param[i].name + strlen("block0.");
+    return r->m.param[i].name + (r->s.blocks == 1 ? strlen("block0.") : 0);
 }
 
 static void load(Stand *r, const StFile *f)
@@ -96,43 +97,93 @@ static double output_error(const Stand *r, const double *y, const double *want)
     return most;
 }
 
-/* What a training step draws, from the file. */
-static void give_draws(Stand *r, const StFile *f, Tensor draw[2])
+/* What is drawn at random, from the file. */
+static void give_draws(Stand *r, const StFile *f, Tensor draw[BLOCK_MAX_DRAWS])
 {
-    static const char *const names[] = {"draw.noise", "draw.coin"};
-    for (int i = 0; i < COUNT(names); i++) {
-        const StTensor *t = st_find(f, names[i]);
-        int64_t n = (int64_t)(t->size / sizeof(double));
-        cr_assert(tensor_new(r->d, &draw[i], REAL, MEM_INPUT, 1, &n) == ST_OK &&
-                  dev_write_f64(r->d, draw[i].buf, 0, t->data, n) == ST_OK);
-        r->m.ctx.ffn_draw[i] = &draw[i];
+    BlockSlot slot[BLOCK_MAX_DRAWS];
+    MixCtx *c = &r->m.ctx;
+    int n = block_draws(r->s.v, c, slot), of_mixer = r->s.v->mixer->n_draws;
+    for (int i = 0; i < n; i++) {
+        const Slot *s = &slot[i].slot;
+        if (st_find(f, slot[i].name) == NULL)
+            continue;
+        const double *x = reals(f, slot[i].name, slot_size(s));
+        cr_assert(tensor_new(r->d, &draw[i], REAL, MEM_INPUT, s->rank, s->dim) == ST_OK &&
+                  dev_write_f64(r->d, draw[i].buf, 0, x, slot_size(s)) == ST_OK);
+        *(i < of_mixer ? &c->draw[i] : &c->ffn_draw[i - of_mixer]) = &draw[i];
     }
+}
+
+/* A stand with the weights, input and draws of the file. */
+static void open_file(Stand *r, const StFile *f, const Setting *s, Tensor draw[BLOCK_MAX_DRAWS])
+{
+    stand_open(r, s);
+    load(r, f);
+    give_draws(r, f, draw);
+}
+
+static void close_file(Stand *r, Tensor draw[BLOCK_MAX_DRAWS])
+{
+    for (int i = 0; i < BLOCK_MAX_DRAWS; i++)
+        tensor_free(r->d, &draw[i]);
+    stand_close(r);
+}
+
+/* Outputs and gradients of the whole pass. */
+static double whole_error(const StFile *f, const char *backend)
+{
+    Stand r;
+    Tensor draw[BLOCK_MAX_DRAWS] = {{.rank = 0}};
+    Setting s = setting_of(f, backend);
+    open_file(&r, f, &s, draw);
+    int64_t n = stand_size(&r);
+    double *y = calloc((size_t)n, sizeof *y), *dx = calloc((size_t)n, sizeof *dx);
+    double *dw = calloc((size_t)stand_n_params(&r), sizeof *dw);
+    stand_backward(&r, reals(f, "dy", n), y, dx, dw);
+    double most = worse(output_error(&r, y, reals(f, "y", n)), worst(dx, reals(f, "grad.x", n), n));
+    most = worse(most, gradient_error(&r, f, dw));
+    free(y);
+    free(dx);
+    free(dw);
+    close_file(&r, draw);
+    return most;
+}
+
+/* decode.y, from carried state: token by token, and in pieces. */
+static double decode_error(const StFile *f, const char *backend)
+{
+    enum { MOST = 64 };
+    int64_t ones[MOST + 1] = {0}, pieces[MOST + 1] = {0};
+    Stand r;
+    Tensor draw[BLOCK_MAX_DRAWS] = {{.rank = 0}};
+    Setting s = setting_of(f, backend);
+    s.grads = false;
+    s.state = true;
+    cr_assert(s.len <= MOST);
+    for (int64_t at = 0, i = 0; at < s.len; at += pieces[i++])
+        pieces[i] = at % 3 == 0 ? min64(4, s.len - at) : 1;
+    for (int64_t i = 0; i < s.len; i++)
+        ones[i] = 1;
+    open_file(&r, f, &s, draw);
+    int64_t n = stand_size(&r);
+    double *y = calloc((size_t)n, sizeof *y);
+    const double *want = reals(f, "decode.y", n);
+    stand_segments(&r, ones, y);
+    double most = worst(y, want, n);
+    stand_segments(&r, pieces, y);
+    most = worse(most, worst(y, want, n));
+    free(y);
+    close_file(&r, draw);
+    return most;
 }
 
 static double file_error(const char *path, const char *backend)
 {
     StFile f;
-    Stand r;
     cr_assert(st_open(path, &f) == ST_OK, "%s", status_reason());
-    Setting s = setting_of(&f, backend);
-    stand_open(&r, &s);
-    load(&r, &f);
-    Tensor draw[2] = {{.rank = 0}};
-    if (s.training)
-        give_draws(&r, &f, draw);
-    int64_t n = stand_size(&r);
-    double *y = calloc((size_t)n, sizeof *y), *dx = calloc((size_t)n, sizeof *dx);
-    double *dw = calloc((size_t)stand_n_params(&r), sizeof *dw);
-    stand_backward(&r, reals(&f, "dy", n), y, dx, dw);
-    double most =
-        worse(output_error(&r, y, reals(&f, "y", n)), worst(dx, reals(&f, "grad.x", n), n));
-    most = worse(most, gradient_error(&r, &f, dw));
-    free(y);
-    free(dx);
-    free(dw);
-    for (int i = 0; i < COUNT(draw); i++)
-        tensor_free(r.d, &draw[i]);
-    stand_close(&r);
+    double most = whole_error(&f, backend);
+    if (st_find(&f, "decode.y") != NULL)
+        most = worse(most, decode_error(&f, backend));
     st_close(&f);
     return most;
 }
