@@ -25,10 +25,16 @@ double all_ways(const Variant *v, const char *backend, SettingFn *fn);
 /* Outputs and all gradients of two settings of equal sizes. */
 double compare(const Setting *a, const Setting *b);
 
+/* o = P V of all groups by the definition, (B,T,width): from the parts of a whole pass of r. Free
+ * it. */
+typedef void MatrixFn(double *P, const HostParts *h, int group, const MixCtx *c);
+double *by_definition(Stand *r, const Parts *parts, MatrixFn *matrix, int width);
+
 typedef double LawFn(const Variant *v);
 LawFn law_matrix_ref, law_matrix_cpu, law_ragged_ref, law_ragged_cpu;
 LawFn law_against_ref, law_recipe, law_naive, law_recompute, law_invert_ref, law_invert_cpu;
 LawFn law_segments_ref, law_segments_cpu, law_segments_long, law_causal;
+LawFn law_decode_ref, law_decode_cpu, law_cuts_ref, law_cuts_cpu;
 LawFn law_gradients;
 LawFn law_batch, law_heads, law_threads;
 LawFn law_cost, law_cost_decode, law_memory;

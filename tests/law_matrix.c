@@ -31,21 +31,40 @@ static void host_weights(Stand *r, HostParts *h, double *hold[])
     }
 }
 
-/* o = P V of every group, by the definition. */
-static void by_matrix(Stand *r, const HostParts *h, int width, double *o)
+/* o = P V of every group, of one sequence. */
+static void by_matrix(Stand *r, const HostParts *h, MatrixFn *matrix, int width, double *o)
 {
     const Mixer *m = r->s.v->mixer;
     int groups = m->groups(&r->m.ctx), slice = width / groups;
     double *P = room(h->len * h->len);
     const double *v = h->part[m->v_part];
     for (int g = 0; g < groups; g++) {
-        m->matrix(P, h, g, &r->m.ctx);
+        matrix(P, h, g, &r->m.ctx);
         for (int64_t i = 0; i < h->len; i++)
             for (int c = g * slice; c < (g + 1) * slice; c++)
                 for (int64_t j = 0; j < h->len; j++)
                     o[i * width + c] += P[i * h->len + j] * v[j * width + c];
     }
     free(P);
+}
+
+double *by_definition(Stand *r, const Parts *parts, MatrixFn *matrix, int width)
+{
+    const Setting *s = &r->s;
+    const Mixer *m = s->v->mixer;
+    double *o = room(s->batch * s->len * width);
+    for (int64_t b = 0; b < s->batch; b++) {
+        HostParts h = {.len = s->len, .valid = s->lens != NULL ? s->lens[b] : s->len};
+        double *hold[MIX_MAX_PARTS], *weights[MIX_MAX_PARAMS];
+        host_parts(r, parts, b, &h, hold);
+        host_weights(r, &h, weights);
+        by_matrix(r, &h, matrix, width, o + b * s->len * width);
+        for (int i = 0; i < m->n_parts; i++)
+            free(hold[i]);
+        for (int i = 0; i < m->n_params; i++)
+            free(weights[i]);
+    }
+    return o;
 }
 
 static double matrix_at(const Setting *s)
@@ -62,22 +81,15 @@ static double matrix_at(const Setting *s)
     Tensor *mixed = m->mix(r.m.tape, &in, &parts);
     CHECK(tape_status(r.m.tape) == ST_OK);
     int width = tensor_width(mixed);
+    int64_t one = s->len * width;
+    double *y = room(s->batch * one), *o = by_definition(&r, &parts, m->matrix, width);
+    CHECK(dev_read_f64(r.d, y, mixed->buf, 0, s->batch * one) == ST_OK);
     for (int64_t b = 0; b < s->batch; b++) {
-        HostParts h = {.len = s->len, .valid = s->lens != NULL ? s->lens[b] : s->len};
-        double *hold[MIX_MAX_PARTS], *o = room(s->len * width), *y = room(s->len * width);
-        double *weights[MIX_MAX_PARAMS];
-        host_parts(&r, &parts, b, &h, hold);
-        host_weights(&r, &h, weights);
-        by_matrix(&r, &h, width, o);
-        CHECK(dev_read_f64(r.d, y, mixed->buf, b * s->len * width, s->len * width) == ST_OK);
-        most = worse(most, worst(y, o, h.valid * width));
-        for (int i = 0; i < m->n_parts; i++)
-            free(hold[i]);
-        for (int i = 0; i < m->n_params; i++)
-            free(weights[i]);
-        free(o);
-        free(y);
+        int64_t valid = s->lens != NULL ? s->lens[b] : s->len;
+        most = worse(most, worst(y + b * one, o + b * one, valid * width));
     }
+    free(o);
+    free(y);
     tape_reset(r.m.tape);
     stand_close(&r);
     return most;

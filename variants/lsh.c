@@ -76,6 +76,7 @@ const Mixer mixer_lsh = {
     .finish = finish,
     .groups = lsh_groups,
     .matrix = lsh_matrix,
+    .decode_matrix = lsh_decode_matrix,
     .flops = flops,
     .n_draws = 1,
     .draws = lsh_draws,

@@ -133,6 +133,10 @@ const Mixer mixer_terraformer = {
     .options = options,
     .accepts = accepts,
     .params = params,
+    .params_help =
+        "g: gates of the modules; e: projection that they share; b: bias of the product; "
+        "conv_q: kernel of the queries; b_q: its bias; conv_k: of the keys, averaged "
+        "with them; b_k: its bias; conv_v: of the values; b_v: its bias",
     .state = state,
     .project = project,
     .choose = lsh_choose,
@@ -141,6 +145,7 @@ const Mixer mixer_terraformer = {
     .finish = finish,
     .groups = lsh_groups,
     .matrix = lsh_matrix,
+    .decode_matrix = lsh_decode_matrix,
     .flops = flops,
     .n_draws = 1,
     .draws = lsh_draws,

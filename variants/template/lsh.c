@@ -150,35 +150,73 @@ static int meetings(const Plan *p, const double *bucket, const HostParts *h, int
     return times;
 }
 
-/* P_ij = n_ij exp(s_ij) / sum, where i meets j n_ij times. Bucket numbers are given (H,rounds,T).
- */
+/* s_ij of head g. */
+static double score(const HostParts *h, const MixCtx *c, int g, int64_t i, int64_t j)
+{
+    int d = c->width / c->heads;
+    const double *q = h->part[LSH_Q] + i * c->width + g * d,
+                 *k = h->part[LSH_Q] + j * c->width + g * d;
+    double qk = 0, kk = 0;
+    for (int a = 0; a < d; a++) {
+        qk += q[a] * k[a];
+        kk += k[a] * k[a];
+    }
+    return qk / sqrt(kk / d + 1e-6) / sqrt((double)d) - (i == j ? 1e5 : 0);
+}
+
+/* Row i of P, which holds how often i sees each j: n_ij exp(s_ij) / sum. */
+static void weigh(double *row, const HostParts *h, const MixCtx *c, int g, int64_t i)
+{
+    double top = -HUGE_VAL, sum = 0;
+    for (int64_t j = 0; j < h->len; j++)
+        if (row[j] > 0)
+            top = fmax(top, score(h, c, g, i, j));
+    for (int64_t j = 0; j < h->len; j++) {
+        row[j] *= row[j] > 0 ? exp(score(h, c, g, i, j) - top) : 0;
+        sum += row[j];
+    }
+    for (int64_t j = 0; j < h->len; j++)
+        row[j] = sum > 0 ? row[j] / sum : 0;
+}
+
+/* Bucket numbers are given (H,rounds,T). */
 void lsh_matrix(double *P, const HostParts *h, int g, const MixCtx *c)
 {
     Plan p = plan_of(c);
-    int d = c->width / c->heads;
     const double *bucket = h->part[LSH_BUCKET] + g * p.rounds * h->len;
     for (int64_t i = 0; i < h->len; i++) {
-        double *row = P + i * h->len, top = -HUGE_VAL, sum = 0;
+        double *row = P + i * h->len;
         for (int64_t j = 0; j < h->len; j++) {
-            const double *q = h->part[LSH_Q] + i * c->width + g * d,
-                         *k = h->part[LSH_Q] + j * c->width + g * d;
-            double qk = 0, kk = 0;
-            for (int a = 0; a < d; a++) {
-                qk += q[a] * k[a];
-                kk += k[a] * k[a];
-            }
-            bool visible = i < h->valid && j < h->valid && (!c->causal || j <= i) &&
-                           meetings(&p, bucket, h, i, j) > 0;
-            row[j] = qk / sqrt(kk / d + 1e-6) / sqrt((double)d) - (i == j ? 1e5 : 0);
-            row[j] = visible ? row[j] : -HUGE_VAL;
-            top = fmax(top, row[j]);
+            bool visible = i < h->valid && j < h->valid && (!c->causal || j <= i);
+            row[j] = visible ? meetings(&p, bucket, h, i, j) : 0;
         }
-        for (int64_t j = 0; j < h->len; j++) {
-            row[j] = row[j] > -HUGE_VAL ? meetings(&p, bucket, h, i, j) * exp(row[j] - top) : 0;
-            sum += row[j];
-        }
+        weigh(row, h, c, g, i);
+    }
+}
+
+static bool share_bucket(const double *bucket, int rounds, int64_t len, int64_t i, int64_t j)
+{
+    for (int r = 0; r < rounds; r++)
+        if (bucket[r * len + i] == bucket[r * len + j])
+            return true;
+    return false;
+}
+
+/* Once each: the newest that share a bucket with i, then the newest others, `window` in all. */
+void lsh_decode_matrix(double *P, const HostParts *h, int g, const MixCtx *c)
+{
+    Plan p = plan_of(c);
+    const double *bucket = h->part[LSH_BUCKET] + g * p.rounds * h->len;
+    for (int64_t i = 0; i < h->len; i++) {
+        double *row = P + i * h->len;
+        int64_t left = p.window;
         for (int64_t j = 0; j < h->len; j++)
-            row[j] = sum > 0 ? row[j] / sum : 0;
+            row[j] = 0;
+        for (int pass = 0; pass < 2; pass++)
+            for (int64_t j = i; j >= 0; j--)
+                if (share_bucket(bucket, p.rounds, h->len, i, j) == (pass == 0))
+                    row[j] = left-- > 0;
+        weigh(row, h, c, g, i);
     }
 }
 

@@ -41,6 +41,7 @@ void lsh_choose(Tape *t, const MixIn *in, Parts *parts);
 Tensor *lsh_mix(Tape *t, const MixIn *in, const Parts *parts);
 int lsh_groups(const MixCtx *c);
 void lsh_matrix(double *P, const HostParts *h, int group, const MixCtx *c);
+void lsh_decode_matrix(double *P, const HostParts *h, int group, const MixCtx *c);
 double lsh_flops(const MixCtx *c); /* of hashing and mixing */
 
 #endif

@@ -180,6 +180,9 @@ typedef struct Mixer {
      * group g mixes columns [g, g+1) * width(V) / groups of V. Shares no code with mix. */
     int (*groups)(const MixCtx *c);
     void (*matrix)(double *P, const HostParts *h, int group, const MixCtx *c);
+    /* CAP_OWN_DECODE: the same of decode. Row i is what the step at position i takes; the parts are
+     * those of the whole pass, of which it may look at positions up to i. */
+    void (*decode_matrix)(double *P, const HostParts *h, int group, const MixCtx *c);
 
     /* Useful forward floating-point operations of this call, by the paper's formula. */
     double (*flops)(const MixCtx *c);
