@@ -5,6 +5,7 @@
 #include "bench/case.h"
 #include "bench/fault.h"
 #include "bench/kernel_case.h"
+#include "bench/leak.h"
 #include "bench/model.h"
 #include "kernels/rng.h"
 
@@ -13,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const double TOLERANCE = 1e-3, VANISHING = 1e-3;
+static const double TOLERANCE = 1e-3, VANISHING = 1e-3, HELD = 1e-9;
 
 /* ---- the small case ---- */
 
@@ -39,8 +40,8 @@ static void shrink(const Variant *v, char *set, size_t size)
         for (int i = 0; i < COUNT(small); i++) {
             size_t used = strlen(set);
             if (strcmp(o->name, small[i].name) == 0 && !has_key(set, o->name))
-                snprintf(set + used, size - used, "%s%s=%d", used > 0 ? " " : "", o->name,
-                         small[i].value);
+                CHECK(snprintf(set + used, size - used, "%s%s=%d", used > 0 ? " " : "", o->name,
+                               small[i].value) < (int)(size - used));
         }
 }
 
@@ -134,9 +135,9 @@ static Status side_fill(Side *s, uint64_t seed, double scale)
     return st;
 }
 
-static Status copy_weight(Side *from, Side *to, int i)
+static Status copy_weight(const Side *from, Side *to, int i)
 {
-    Tensor *a = &from->m.param[i].t, *b = &to->m.param[i].t;
+    const Tensor *a = &from->m.param[i].t, *b = &to->m.param[i].t;
     int64_t n = tensor_size(a);
     double *w = malloc((size_t)n * sizeof *w);
     CHECK(w != NULL && n == tensor_size(b));
@@ -225,72 +226,91 @@ static Status check_sides(Side *a, Side *b, const Case *c, double *error)
 
 /* ---- from carried state ---- */
 
-/* Rows at .. at + len - 1 of both sequences: the number at (b,at,0) of (B,T,W). */
-static int64_t place(const Side *s, int64_t b, int64_t at)
+/* x[:,at:at+len] forward; its output goes to the same rows of y. */
+static Status run_piece(Side *s, int64_t all, const double *x, int64_t at, int64_t len, double *y)
 {
-    return (b * s->x.dim[1] + at) * s->x.dim[2];
-}
-
-/* x[:,at:at+len], forward, and its output held against the same rows of ref's y. */
-static Status check_piece(Side *a, const Side *b, const double *x, const double *y, int64_t at,
-                          int64_t len, Gap *gap)
-{
-    const int64_t batch = a->x.dim[0], n = len * a->x.dim[2];
-    double *out = malloc((size_t)n * sizeof *out);
-    Status st = out != NULL ? ST_OK : FAIL(ST_OOM, "no memory for a piece of output");
-    a->x.dim[1] = a->m.ctx.q_len = len;
-    a->m.ctx.pos = at;
-    for (int64_t i = 0; i < batch && st == ST_OK; i++)
-        st = dev_write_f64(a->dev, a->x.buf, i * n, x + place(b, i, at), n);
-    if (st == ST_OK)
-        st = side_forward(a, false);
-    for (int64_t i = 0; i < batch && st == ST_OK; i++) {
-        st = dev_read_f64(a->dev, out, a->y->buf, i * n, n);
-        for (int64_t k = 0; k < n && st == ST_OK; k++)
-            widen(gap, out[k], y[place(b, i, at) + k]);
-    }
-    free(out);
-    return st;
-}
-
-/* Two segments, then token by token. b: ref, after its whole pass. */
-static Status check_pieces(Side *a, Side *b, double *x, double *y, double *error)
-{
-    enum { SEGMENT = 37, SEGMENTS = 2 };
-    Gap gap = {0};
-    int64_t all = b->x.dim[1], len = SEGMENT;
-    TRY(dev_read_f64(b->dev, x, b->x.buf, 0, tensor_size(&b->x)));
-    TRY(dev_read_f64(b->dev, y, b->y->buf, 0, tensor_size(&b->x)));
-    for (int64_t at = 0; at < all; at += len) {
-        len = at < SEGMENT * SEGMENTS ? SEGMENT : 1;
-        TRY(check_piece(a, b, x, y, at, len, &gap));
-    }
-    *error = fmax(*error, relative(gap, 0));
+    const int64_t batch = s->x.dim[0], width = s->x.dim[2], n = len * width;
+    s->x.dim[1] = s->m.ctx.q_len = len;
+    s->m.ctx.pos = at;
+    for (int64_t i = 0; i < batch; i++)
+        TRY(dev_write_f64(s->dev, s->x.buf, i * n, x + (i * all + at) * width, n));
+    TRY(side_forward(s, false));
+    for (int64_t i = 0; i < batch; i++)
+        TRY(dev_read_f64(s->dev, y + (i * all + at) * width, s->y->buf, i * n, n));
     return ST_OK;
 }
 
-static Status check_carried(Side *a, Side *b, const Case *c, double *error)
+/* Two segments, then token by token: y of x, both (B,all,D). */
+static Status run_pieces(Side *s, const Side *like, const char *backend, const Case *c,
+                         const double *x, double *y)
 {
-    unsigned caps = variant_caps(b->m.spec.variant);
-    if (!c->causal || !(caps & CAP_STATEFUL) || (caps & CAP_OWN_DECODE))
-        return ST_OK;
-    TRY(side_init(a, c->backend, c, true));
-    for (int i = 0; i < a->m.n_params; i++)
-        TRY(copy_weight(b, a, i));
-    b->m.ctx.training = false; /* as the carried pass is */
+    enum { SEGMENT = 37, SEGMENTS = 2 };
+    const int64_t all = like->x.dim[1];
+    TRY(side_init(s, backend, c, true));
+    for (int i = 0; i < like->m.n_params; i++)
+        TRY(copy_weight(like, s, i));
+    for (int64_t at = 0, len = SEGMENT; at < all; at += len) {
+        len = at < SEGMENT * SEGMENTS ? SEGMENT : 1;
+        TRY(run_piece(s, all, x, at, len, y));
+    }
+    return ST_OK;
+}
+
+/* y of ref: its whole pass, or where decode is another thing by definition, the same pieces. */
+static Status ref_pieces(Side *own, Side *b, const Case *c, const double *x, double *y)
+{
+    if (variant_caps(b->m.spec.variant) & CAP_OWN_DECODE)
+        return run_pieces(own, b, "ref", c, x, y);
     TRY(side_forward(b, false));
-    size_t size = (size_t)tensor_size(&b->x) * sizeof(double);
-    double *x = malloc(size), *y = malloc(size);
-    Status st = x != NULL && y != NULL ? check_pieces(a, b, x, y, error)
-                                       : FAIL(ST_OOM, "no memory for %zu bytes of output", size);
+    return dev_read_f64(b->dev, y, b->y->buf, 0, tensor_size(&b->x));
+}
+
+static Status check_carried(Side *b, const Case *c, double *error)
+{
+    Side a = {0}, own = {0};
+    Gap gap = {0};
+    const int64_t n = tensor_size(&b->x);
+    if (!c->causal || !(variant_caps(b->m.spec.variant) & CAP_STATEFUL))
+        return ST_OK;
+    const size_t size = (size_t)n * sizeof(double);
+    double *x = malloc(size), *y = malloc(size), *ref = malloc(size);
+    Status st = x != NULL && y != NULL && ref != NULL
+                    ? dev_read_f64(b->dev, x, b->x.buf, 0, n)
+                    : FAIL(ST_OOM, "no memory for %zu bytes of output", size);
+    if (st == ST_OK)
+        st = run_pieces(&a, b, c->backend, c, x, y);
+    if (st == ST_OK)
+        st = ref_pieces(&own, b, c, x, ref);
+    for (int64_t i = 0; i < n && st == ST_OK; i++)
+        widen(&gap, y[i], ref[i]);
+    if (st == ST_OK)
+        *error = fmax(*error, relative(gap, 0));
     free(x);
     free(y);
+    free(ref);
+    side_free(&a);
+    side_free(&own);
     return st;
+}
+
+static void judge(Row *row)
+{
+    if (!(row->error <= TOLERANCE))
+        snprintf(row->reason, sizeof row->reason, "differs from ref by %.3g, allowed is %.3g",
+                 row->error, TOLERANCE);
+    else if (!(row->leak.held <= HELD))
+        snprintf(row->reason, sizeof row->reason,
+                 "ref: a later position changes earlier rows by %.3g with its choices held fixed, "
+                 "allowed is %.3g",
+                 row->leak.held, HELD);
+    else
+        return;
+    row->status = ROW_FAILED_CHECK;
 }
 
 void check_run(const Case *c, Row *row)
 {
-    Side a = {0}, b = {0}, carried = {0};
+    Side a = {0}, b = {0};
     if (c->level == LEVEL_KERNEL) {
         kernel_check(c, row);
         return;
@@ -298,15 +318,14 @@ void check_run(const Case *c, Row *row)
     Case s = check_case(c);
     *row = (Row){.kind = ROW_CHECK, .c = s, .tolerance = TOLERANCE};
     Status st = check_sides(&a, &b, &s, &row->error);
+    b.m.ctx.training = false; /* nor is what follows */
     if (st == ST_OK)
-        st = check_carried(&carried, &b, &s, &row->error);
+        st = check_carried(&b, &s, &row->error);
+    if (st == ST_OK && leak_possible(&b.m))
+        st = leak_measure(&b.m, &b.x, &row->leak);
     row_fail(row, st);
-    if (row->status == ROW_OK && !(row->error <= TOLERANCE)) {
-        row->status = ROW_FAILED_CHECK;
-        snprintf(row->reason, sizeof row->reason, "differs from ref by %.3g, allowed is %.3g",
-                 row->error, TOLERANCE);
-    }
+    if (row->status == ROW_OK)
+        judge(row);
     side_free(&a);
     side_free(&b);
-    side_free(&carried);
 }

@@ -12,7 +12,8 @@ Case check_case(const Case *c);
 /* Runs a block forward and backward on c->backend and on ref, with the same weights and inputs, and
  * fills a ROW_CHECK: the largest relative error over output and gradients, and what is allowed. For
  * variants with carried state the output counts once more, by two segments and then token by token,
- * against the whole pass on ref. */
+ * against the whole pass on ref, or against the same on ref where decode is a definition of its
+ * own. Of causal variants with choices the leak is measured, on ref. */
 void check_run(const Case *c, Row *row);
 
 #endif

@@ -1,6 +1,7 @@
 /* explain.c - `longmix explain`: a variant's formula, its mixing matrix as a picture, its costs. */
 #include "bench/cli.h"
 #include "bench/exchange.h"
+#include "bench/leak.h"
 #include "bench/model.h"
 #include "bench/parse.h"
 #include "bench/sweep.h"
@@ -292,6 +293,8 @@ static Status picture(const Args *a, const Variant *v)
         st = project(&p);
     if (st == ST_OK)
         st = draw(&p);
+    if (st == ST_OK)
+        st = leak_tell(&p.m, &p.x);
     picture_free(&p);
     st_close(&input);
     return st;

@@ -76,6 +76,14 @@ static const Field memory_fields[] = {
     {.name = NULL},
 };
 
+static const Field leak_fields[] = {
+    {"rows", FIELD_I64, AT(Leak, rows)},
+    {"of", FIELD_I64, AT(Leak, of)},
+    {"largest", FIELD_REAL, AT(Leak, largest)},
+    {"held", FIELD_REAL, AT(Leak, held)},
+    {.name = NULL},
+};
+
 static const Field point_fields[] = {
     {"step", FIELD_I64, AT(Point, step)},
     {"tokens", FIELD_I64, AT(Point, tokens)},
@@ -139,6 +147,7 @@ const Field row_fields[] = {
 
     {"error", FIELD_REAL, AT(Row, error), IN_CHECK},
     {"tolerance", FIELD_REAL, AT(Row, tolerance), IN_CHECK},
+    {"leak", FIELD_OBJECT, AT(Row, leak), IN_CHECK, .fields = leak_fields},
 
     {"embed_params", FIELD_I64, AT(Row, embed_params), IN_TRAIN},
     {"steps", FIELD_I64, AT(Row, steps), IN_TRAIN},

@@ -175,6 +175,7 @@ static Status write_all(FILE *f, const Rows *rows, const PlotNotes *notes, const
     table_peers(f, rows);
     table_ops(f, rows);
     TRY(table_checks(f, rows));
+    TRY(table_leaks(f, rows));
     TRY(table_failures(f, rows));
     if (selftest != NULL)
         selftest_section(f, &trust);

@@ -48,7 +48,7 @@ typedef struct Case {
     bool causal, hot; /* hot: the same inputs each step, caches warm */
     bool evict;       /* decode: caches are emptied before each token */
     uint64_t seed;
-    char set[160];     /* options of the variant, "key=value key=value" */
+    char set[192];     /* options of the variant, "key=value key=value" */
     double time_limit; /* seconds for the whole case */
     int64_t mem_limit; /* bytes */
 } Case;
@@ -114,6 +114,13 @@ typedef struct OpShare {
     double roof_fraction;
 } OpShare;
 
+/* What a later position does to rows before it, of causal blocks that choose. */
+typedef struct Leak {
+    int64_t rows, of; /* earlier rows that change, of how many */
+    double largest;   /* change, over the largest number of the output */
+    double held;      /* the same with choices held fixed: only rounding is allowed */
+} Leak;
+
 typedef struct Row {
     RowKind kind;
     char run[24];   /* run id: of the ROW_RUN it belongs to */
@@ -151,6 +158,7 @@ typedef struct Row {
 
     /* CHECK */
     double error, tolerance; /* largest relative error against ref, and what is allowed */
+    Leak leak;               /* on ref; of: 0 where there cannot be one */
 
     /* TRAIN */
     int64_t embed_params, steps, train_tokens;
@@ -197,7 +205,7 @@ Status case_brief_parse(const char *line, size_t len, Case *out);
  * row_key: what a newer row replaces: the kind, and the case (for TRAIN also lr, steps and the
  * SHA-256 of the text) or the text. machine_key: of a ROW_RUN, what has to be equal for times to be
  * comparable. */
-enum { ROW_KEY_SIZE = 640 };
+enum { ROW_KEY_SIZE = 768 };
 void case_key(const Case *c, char *key, size_t size);
 void row_key(const Row *r, char *key, size_t size);
 void machine_key(const Row *run, char *key, size_t size);

@@ -20,6 +20,7 @@ void table_ops(FILE *f, const Rows *rows);
 Status table_decode(FILE *f, const Rows *rows); /* by model size */
 Status table_kernels(FILE *f, const Rows *rows);
 Status table_checks(FILE *f, const Rows *rows);
+Status table_leaks(FILE *f, const Rows *rows);    /* what choices see of the future */
 Status table_failures(FILE *f, const Rows *rows); /* every row that is not ok */
 Status table_points(FILE *f, const Rows *rows);   /* every measured point, folded away */
 

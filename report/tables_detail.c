@@ -1,4 +1,4 @@
-/* tables_detail.c - quality, roof, checks, what has no number and why, and every measured point. */
+/* tables_detail.c - quality, roof, what has no number and why, and every measured point. */
 #include "report/tables.h"
 
 #include "report/format.h"
@@ -114,75 +114,6 @@ void table_roof(FILE *f, const Rows *rows)
     if (r->read_bandwidth > 0)
         fprintf(f, "| reading memory | %s/s |\n", text_bytes(r->read_bandwidth).s);
     fprintf(f, "\n");
-}
-
-/* ---- checks ---- */
-
-/* All checks of a variant on a backend. */
-typedef struct Checks {
-    const Row *worst; /* the passed one nearest to its tolerance; NULL when none passed */
-    const Case *c;
-    int passed, failed, other;
-} Checks;
-
-static void count_check(Checks *all, int *n, const Row *r)
-{
-    int i = 0;
-    while (i < *n && (strcmp(all[i].c->variant, r->c.variant) != 0 ||
-                      strcmp(all[i].c->backend, r->c.backend) != 0))
-        i++;
-    if (i == *n)
-        all[(*n)++] = (Checks){.c = &r->c};
-    Checks *c = &all[i];
-    c->passed += r->status == ROW_OK;
-    c->failed += r->status == ROW_FAILED_CHECK;
-    c->other += r->status != ROW_OK && r->status != ROW_FAILED_CHECK;
-    if (r->status == ROW_OK &&
-        (c->worst == NULL || r->error * c->worst->tolerance > c->worst->error * r->tolerance))
-        c->worst = r;
-}
-
-static int by_variant_and_backend(const void *a, const void *b)
-{
-    const Case *c = ((const Checks *)a)->c, *d = ((const Checks *)b)->c;
-    int order = style_of(c->variant).rank - style_of(d->variant).rank;
-    if (order == 0)
-        order = strcmp(c->variant, d->variant);
-    return order != 0 ? order : strcmp(c->backend, d->backend);
-}
-
-Status table_checks(FILE *f, const Rows *rows)
-{
-    Checks *all = calloc((size_t)rows->n, sizeof *all);
-    if (all == NULL)
-        return FAIL(ST_OOM, "no memory for a table");
-    int n = 0;
-    for (int i = 0; i < rows->n; i++)
-        if (rows->row[i].kind == ROW_CHECK)
-            count_check(all, &n, &rows->row[i]);
-    qsort(all, (size_t)n, sizeof *all, by_variant_and_backend);
-    if (n > 0) {
-        fprintf(f, "## Checked before it was timed\n\n");
-        fprintf(f, "Every variant is held against the float64 reference before it is timed; one "
-                   "that fails gets no number.\n\n");
-        fprintf(f, "| variant | backend | passed | failed | not run | largest error | allowed |\n");
-        fprintf(f, "|---|---|---:|---:|---:|---:|---:|\n");
-    }
-    for (const Checks *c = all; c < all + n; c++) {
-        fprintf(f, "| ");
-        put_text(f, c->c->variant);
-        fprintf(f, " | ");
-        put_text(f, c->c->backend);
-        fprintf(f, " | %d | %d | %d |", c->passed, c->failed, c->other);
-        if (c->worst != NULL)
-            fprintf(f, " %.1e | %.1e |\n", c->worst->error, c->worst->tolerance);
-        else
-            fprintf(f, " - | - |\n");
-    }
-    if (n > 0)
-        fprintf(f, "\n");
-    free(all);
-    return ST_OK;
 }
 
 /* ---- what has no number ---- */

@@ -221,6 +221,8 @@ Test(cli, explain_everything)
         cr_expect(v->formula != NULL && strstr(e.said, v->formula) != NULL, "%s: no formula",
                   v->name);
         cr_expect(strstr(e.said, "      1M") != NULL, "%s: %s", v->name, e.said);
+        cr_expect_eq(strstr(e.said, "may see the future") != NULL,
+                     (variant_caps(v) & CAP_CHOICES) != 0, "%s: %s", v->name, e.said);
         snprintf(path, sizeof path, "%s/plots/%s-matrix.png", p.folder, v->name);
         cr_expect(access(path, R_OK) == 0 || strstr(e.said, "gnuplot is not") != NULL, "%s",
                   e.said);

@@ -323,6 +323,32 @@ Test(plots, a_hostile_journal_runs_nothing, .timeout = 60)
     leave(&p);
 }
 
+/* ---- leaks ---- */
+Test(report, what_choices_see_of_the_future, .timeout = 60)
+{
+    Place p = place();
+    Row rows[4];
+    for (int i = 0; i < COUNT(rows); i++)
+        rows[i] = sample_row(ROW_CHECK);
+    snprintf(rows[0].c.variant, sizeof rows[0].c.variant, "lsh");
+    rows[1] = rows[0]; /* with other options, more of them */
+    snprintf(rows[1].c.set, sizeof rows[1].c.set, "n_hashes=1");
+    rows[1].leak = (Leak){.rows = 77, .of = 200, .largest = 0.5, .held = 0};
+    rows[2].leak = (Leak){0}; /* gau has no choices */
+    snprintf(rows[3].c.variant, sizeof rows[3].c.variant, "scaling");
+    rows[3].leak = (Leak){.of = 200};
+    small_journal(&p, rows, COUNT(rows));
+    cr_assert_eq(report_make(p.journal, p.md, p.plots, NULL), ST_OK, "%s", status_reason());
+    char *text = text_of(p.md);
+    const char *at = strstr(text, "## What choices see of the future");
+    cr_assert_not_null(at);
+    cr_expect(strstr(at, "| lsh | 77 of 200 | 0.5 | 0 |") != NULL, "%s", at);
+    cr_expect(strstr(at, "| scaling | 0 of 200 | 0 | 0 |") != NULL, "%s", at);
+    cr_expect(strstr(at, "| gau | ") == NULL || strstr(at, "| gau | ") > strstr(at + 1, "## "));
+    free(text);
+    leave(&p);
+}
+
 /* ---- kernels ---- */
 Test(report, kernels_stand_against_their_bars)
 {
