@@ -11,7 +11,6 @@
 #include "kernels/build_id.h"
 #include "report/baseline.h"
 
-#include <errno.h>
 #include <gnu/libc-version.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,11 +49,8 @@ static error_t parse(int key, char *value, struct argp_state *state)
         a->variants = value;
     else if (key == INSTRUCTIONS)
         a->instructions = true;
-    else if (key == ARGP_KEY_ARG && a->n_words < COUNT(a->word))
-        a->word[a->n_words++] = value;
     else if (key == ARGP_KEY_ARG)
-        return FAIL(ST_USAGE, "'%s' is one too many; see %s --help", value, NAME) == ST_OK ? 0
-                                                                                           : EINVAL;
+        return cli_word(a->word, &a->n_words, COUNT(a->word), value, NAME);
     else
         return ARGP_ERR_UNKNOWN;
     return 0;

@@ -40,7 +40,17 @@ static const Field fields[] = {
     {"eps", DOUBLE, AT(eps), 0, 1},
     {"decay", DOUBLE, AT(decay), 0, 1e3},
     {"clip", DOUBLE, AT(clip), 0, 1e9},
+    {"blocks", INT, AT(model.blocks), 0, 2048},
+    {"causal", FLAG, AT(model.ctx.causal), 0, 1},
+    {"naive", FLAG, AT(model.ctx.naive), 0, 1},
 };
+
+/* A file of before there were such settings has what train_defaults says. */
+static bool is_newer(const Field *f)
+{
+    return f->offset == AT(model.blocks) || f->offset == AT(model.ctx.causal) ||
+           f->offset == AT(model.ctx.naive);
+}
 #undef AT
 
 static void field_print(const Field *f, const TrainSpec *s, char *out, size_t size)
@@ -185,6 +195,8 @@ static Status read_fields(const Checkpoint *c, TrainSpec *s)
     char text[40];
     for (int i = 0; i < COUNT(fields); i++) {
         const Field *f = &fields[i];
+        if (is_newer(f) && st_meta(c->file, f->name) == NULL)
+            continue;
         TRY(read_text(c, f->name, text, sizeof text));
         if (!field_set(f, text, s))
             return FAIL(ST_USAGE, "%s: setting %s is '%s' (a %s from %.10g to %.10g)", c->path,

@@ -101,6 +101,16 @@ Status cli_parse(const struct argp *argp, const char *name, int argc, char **arg
     return status_reason()[0] != '\0' ? ST_USAGE : explain(argp, name, argv, w.next);
 }
 
+error_t cli_word(const char *word[], int *n, int most, const char *value, const char *name)
+{
+    if (*n == most) {
+        (void)FAIL(ST_USAGE, "'%s' is one too many; see %s --help", value, name);
+        return EINVAL;
+    }
+    word[(*n)++] = value;
+    return 0;
+}
+
 int cli_exit(const char *name, Status st)
 {
     if (st == ST_OK)

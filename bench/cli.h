@@ -25,6 +25,9 @@ int version_main(int argc, char **argv);
  * by --help alone, and ends the program. name: "longmix bench". */
 Status cli_parse(const struct argp *argp, const char *name, int argc, char **argv, void *input);
 
+/* The next of at most `most` words that are no options, or EINVAL and a reason. */
+error_t cli_word(const char *word[], int *n, int most, const char *value, const char *name);
+
 /* Prints "NAME: reason" for a failure. Returns its exit code, 0 for ST_OK. */
 int cli_exit(const char *name, Status st);
 

@@ -112,11 +112,8 @@ static error_t parse(int key, char *value, struct argp_state *state)
     Args *a = state->input;
     if (key >= VARIANTS && key < LAST)
         a->given[key - VARIANTS] = value != NULL ? value : "";
-    else if (key == ARGP_KEY_ARG && a->n_words < SIDES)
-        a->word[a->n_words++] = value;
     else if (key == ARGP_KEY_ARG)
-        return FAIL(ST_USAGE, "'%s' is one too many; see %s --help", value, NAME) == ST_OK ? 0
-                                                                                           : EINVAL;
+        return cli_word(a->word, &a->n_words, SIDES, value, NAME);
     else
         return ARGP_ERR_UNKNOWN;
     return 0;

@@ -24,7 +24,7 @@ int64_t solve_count(const ModelSpec *s)
     for (int i = 0; i < n; i++)
         if (!model_is_end(slot[i].name))
             end += slot_size(&slot[i].slot);
-    return block * s->layers * s->variant->blocks_per_layer + end;
+    return block * (s->blocks > 0 ? s->blocks : s->layers * s->variant->blocks_per_layer) + end;
 }
 
 int solve_heads(int width)

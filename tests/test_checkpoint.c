@@ -118,6 +118,27 @@ Test(checkpoint, holds_every_setting)
     end(&r);
 }
 
+/* Three blocks where a layer has two, both sides, T x T matrices: so they come back. */
+Test(checkpoint, holds_how_blocks_run)
+{
+    Room r;
+    Checkpoint c;
+    TrainSpec s = tiny_training(variant_find("gau"));
+    s.model.blocks = 3;
+    s.model.ctx.causal = false;
+    s.model.ctx.naive = true;
+    begin(&r, &s, "cpu");
+    must(checkpoint_save(&r.t, path));
+    end(&r);
+    must(checkpoint_open(path, &c));
+    cr_expect(c.spec.model.blocks == 3 && !c.spec.model.ctx.causal && c.spec.model.ctx.naive);
+    begin(&r, &c.spec, "cpu");
+    cr_expect_eq(r.t.model.n_blocks, 3);
+    must(checkpoint_load(&c, &r.t.model, false));
+    checkpoint_close(&c);
+    end(&r);
+}
+
 static void resume(Room *r)
 {
     Checkpoint c;

@@ -236,3 +236,35 @@ Test(options, variants_are_found_by_name)
     for (int i = 0; i < N_CAPS; i++)
         cr_expect(cap_names[i] != NULL && cap_names[i][0] != '\0');
 }
+
+/* ---- parameters ---- */
+
+/* Of a block with these options, each of which is known to it or left out: a meaning for every
+ * parameter. */
+static void expect_meanings(const Variant *v, const char *set)
+{
+    BlockSlot slot[BLOCK_MAX_PARAMS];
+    MixCtx c = {
+        .batch = 1, .q_len = 8, .cap = 8, .n_norm = 8, .width = 16, .heads = 2, .causal = true};
+    if (mix_options(v, set, &c) != ST_OK)
+        return;
+    for (int i = 0, n = block_params(v, &c, slot), len; i < n; i++) {
+        const char *name = strchr(slot[i].name, '.') + 1, *help = "of a norm";
+        if (strncmp(slot[i].name, "mixer.", 6) == 0)
+            help = help_of(v->mixer->params_help, name, &len);
+        else if (strncmp(slot[i].name, "ffn.", 4) == 0)
+            help = help_of(v->channel->params_help, name, &len);
+        cr_expect(slot[i].slot.absent || help != NULL, "%s: %s means nothing", v->name,
+                  slot[i].name);
+    }
+}
+
+Test(options, every_parameter_has_a_meaning)
+{
+    static const char *const sets[] = {NULL,         "bias=1",     "share_qk=0", "share_qk=1",
+                                       "output=3",   "sru=2",      "rel_bias=2", "rel_bias=3",
+                                       "rel_bias=4", "v_concat=1", "biases=1"};
+    for (int i = 0; variant_table[i] != NULL; i++)
+        for (int k = 0; k < COUNT(sets); k++)
+            expect_meanings(variant_table[i], sets[k]);
+}

@@ -208,7 +208,7 @@ const Mixer mixer_flash_linear = {
     .params_help = GATED_HELP "qq_gain: scales Z to queries inside a chunk; qq_bias: shifts them; "
                               "kq_gain: keys inside a chunk; kq_bias: their shift; "
                               "ql_gain: queries across chunks; ql_bias: their shift; "
-                              "kl_gain: keys across chunks; kl_bias: their shift",
+                              "kl_gain: keys across chunks; kl_bias: their shift" REL_HELP,
     .state = state,
     .project = project,
     .mix = mix,

@@ -150,7 +150,7 @@ const Mixer mixer_gau = {
     .accepts = accepts,
     .params = params,
     .params_help = GATED_HELP "q_gain: scales Z to queries; q_bias: shifts them; "
-                              "k_gain: scales Z to keys; k_bias: shifts them",
+                              "k_gain: scales Z to keys; k_bias: shifts them" REL_HELP,
     .state = state,
     .project = project,
     .mix = mix,

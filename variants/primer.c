@@ -15,10 +15,7 @@ enum { K_CACHE, V_CACHE, HALO_QK, HALO_V, N_STATE };
 enum { TAPS = ATTENTION_OPTIONS };
 
 static const Option options[] = {
-    {"rope_half", 1, 0, 1, true, "1: rotary pairs (i, i + r/2); 0: neighbours (2i, 2i + 1)"},
-    {"rope_rot", 0, 0, 4096, true, "rotated columns of a head; 0: all of them"},
-    {"rope_base", 10000, 1, 1e9, false, "base of the rotary frequencies"},
-    {"rope", 1, 0, 1, true, "1: rotary positions; 0: none"},
+    ATTENTION_ROPE,
     {"taps", 3, 2, 8, true, "width of the convolutions, this position included"},
     {0},
 };

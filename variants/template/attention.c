@@ -11,10 +11,7 @@ enum { W_Q, W_K, W_V, W_O, N_PARAMS };
 enum { K_CACHE, V_CACHE, N_STATE };
 
 static const Option options[] = {
-    {"rope_half", 1, 0, 1, true, "1: rotary pairs (i, i + r/2); 0: neighbours (2i, 2i + 1)"},
-    {"rope_rot", 0, 0, 4096, true, "rotated columns of a head; 0: all of them"},
-    {"rope_base", 10000, 1, 1e9, false, "base of the rotary frequencies"},
-    {"rope", 1, 0, 1, true, "1: rotary positions; 0: none"},
+    ATTENTION_ROPE,
     {0},
 };
 

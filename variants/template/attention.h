@@ -7,6 +7,13 @@
 
 enum { Q, K, V, ATTENTION_PARTS };                                /* (B,T,H*d) each */
 enum { ROPE_HALF, ROPE_ROT, ROPE_BASE, ROPE, ATTENTION_OPTIONS }; /* a mixer's own come behind */
+#define ATTENTION_ROPE                                                                             \
+    {"rope_half", 1, 0, 1, true, "1: rotary pairs (i, i + r/2); 0: neighbours (2i, 2i + 1)"},      \
+        {"rope_rot", 0, 0, 4096, true, "rotated columns of a head; 0: all of them"},               \
+        {"rope_base", 10000, 1, 1e9, false, "base of the rotary frequencies"},                     \
+    {                                                                                              \
+        "rope", 1, 0, 1, true, "1: rotary positions; 0: none"                                      \
+    }
 
 Status attention_accepts(const MixCtx *c);
 Tensor *attention_turn(Tape *t, const MixCtx *c, Tensor *x); /* rotary positions, if any */

@@ -14,10 +14,7 @@ enum { K_CACHE, V_CACHE, HALO_Q, HALO_K, HALO_V, N_STATE };
 enum { TAPS = ATTENTION_OPTIONS, BIAS };
 
 static const Option options[] = {
-    {"rope_half", 1, 0, 1, true, "1: rotary pairs (i, i + r/2); 0: neighbours (2i, 2i + 1)"},
-    {"rope_rot", 0, 0, 4096, true, "rotated columns of a head; 0: all of them"},
-    {"rope_base", 10000, 1, 1e9, false, "base of the rotary frequencies"},
-    {"rope", 1, 0, 1, true, "1: rotary positions; 0: none"},
+    ATTENTION_ROPE,
     {"taps", 3, 2, 8, true, "width of the convolutions, this position included"},
     {"bias", 0, 0, 1, true, "1: biases on q, k, v, on their convolutions and on the output"},
     {0},
@@ -107,7 +104,9 @@ const Mixer mixer_dconv = {
     .params = params,
     .params_help = "w_q: queries from x; w_k: keys; w_v: values; w_o: output; "
                    "conv_q: taps of each column of the queries; conv_k: of the keys; "
-                   "conv_v: of the values",
+                   "conv_v: of the values; b_q: bias of the queries; b_k: of the keys; "
+                   "b_v: of the values; b_o: of the output; conv_q_bias: bias behind the taps of "
+                   "the queries; conv_k_bias: of the keys; conv_v_bias: of the values",
     .state = state,
     .project = project,
     .mix = attention_mix,

@@ -25,6 +25,10 @@ typedef struct Relative {
 enum { REL_SLOTS = 4 };
 void relative_params(Slot s[REL_SLOTS], const Relative *r);
 
+#define REL_HELP                                                                                   \
+    "; rel_w: bias of each distance, from 1 - n_max on; rel_a: turned by the query's position, "   \
+    "times rel_c; rel_c: turned by the key's; rel_t5: bias of a bucket of distances"
+
 /* Says why `len` positions have no table. */
 Status relative_accepts(const Relative *r, int64_t len);
 

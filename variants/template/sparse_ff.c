@@ -165,8 +165,9 @@ const ChannelMixer channel_sparse = {
     .ffn_multiple = block_of,
     .params = params,
     .state = state,
-    .params_help = "c1: controller, to r columns; c2: to a logit for every unit; cb: its bias; "
-                   "w1: in, a row for every unit; w2: out, a row for every unit; b2: its bias",
+    .params_help =
+        "c1: controller, to r columns; c2: to a logit for every unit; cb: its bias; "
+        "w1: in, a row for every unit; w2: out, a row for every unit; b2: its bias; " SRU_HELP,
     .draws = draws,
     .prepare = prepare,
     .choose = choose,
