@@ -1,27 +1,67 @@
 #!/usr/bin/env python3
 """operators.py - one operator or constant of variants/ and kernels/ changed at random: who notices?
 
-Usage: tests/mutations/operators.py BUILD [--count 100] [--seed 1] [--only N,N] [--list]
+Usage: tests/mutations/operators.py BUILD [--count 100] [--seed 1] [--skip N] [--list]
 
 In a copy of the tree, one mutant at a time: + and - (* and /), < and <= (> and >=), constants and
-indices +-1, && and ||. What it changes is drawn from --seed and the files' text alone. Only the
-object of the mutated file and the suites are built; suites run until one fails. The last line is
-"N mutants: N killed, N survived, N not built" (an unbuilt one is replaced by another).
+indices +-1, && and ||. What it changes is drawn from --seed and the files' text alone. Only what
+the mutated file touches is built, and the suites that see the file run, the likeliest first, until
+one fails, crashes or finds no end; the battery runs on the variants that use the file. A mutant that
+does not compile is replaced by the next. The last line is "N mutants: N failed, N crashed, N found
+no end, N survived; N more did not compile".
 """
 import argparse
 import hashlib
-import itertools
 import os
 import random
 import re
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 
-SUITES = ["golden", "battery", "cpu_ops", "cpu_rows", "cpu_attention", "cpu_chunks", "cpu_gemm",
-          "cpu_lsh", "sparse", "conv", "rel", "reversible", "channel", "ops_grad", "ref", "model", "cost",
-          "options"]
+# What sees a file: (path, suites). battery:NAME is the battery on that variant alone. All entries
+# that match count, in this order.
+SEEN = [
+    (r"variants/(\w+)\.c", r"golden battery:\1"),
+    (r"template/(attention|ffn)\.c", "golden battery:vanilla battery:transformer_pp"),
+    (r"template/dconv\.c", "golden battery:primer"),
+    (r"template/gated\.c", "golden battery:gau battery:flash_linear battery:gau_alpha"),
+    (r"template/relative\.c", "golden rel battery:gau battery:flash_linear"),
+    (r"template/lsh\.c", "golden lsh battery:lsh battery:terraformer leak"),
+    (r"template/modules\.c", "golden sparse battery:scaling_qkv battery:scaling"),
+    (r"template/(sparse_ff|sru)\.c", "golden sparse sru battery:scaling_ff battery:terraformer"),
+    (r"template/loss", "model sparse battery:scaling_loss"),
+    (r"template/(run|block)\.c", "golden choices reversible blocks channel battery:lsh battery:gau_alpha"),
+    (r"template/(mixer|option)\.c", "golden options solve battery:gau battery:scaling_ff"),
+    (r"ops/attend\.c", "golden ops_grad battery:vanilla battery:gau_alpha battery:flash_linear"),
+    (r"ops/(conv|rel)\.c", "conv rel golden battery:primer battery:gau"),
+    (r"ops/linear\.c", "ops_grad golden battery:vanilla battery:scaling_ff"),
+    (r"ops/language\.c", "ops_grad model train"),
+    (r"ops/lsh\.c", "lsh golden battery:lsh"),
+    (r"ops/(modules|sparse|sru)\.c", "sparse sru golden battery:scaling_qkv battery:scaling_ff battery:terraformer"),
+    (r"ops/(pointwise|random)\.c", "ops_grad golden battery:vanilla battery:lsh battery:gau"),
+    (r"ref/(attn|gate|gemm|norm|plain|loss|rope)\.c", "ref ref_example ref_grad ops_grad golden battery:vanilla battery:gau_alpha"),
+    (r"ref/chunks\.c", "ref ref_example ref_grad golden battery:flash_linear"),
+    (r"ref/(conv|rel)\.c", "conv rel golden battery:primer battery:gau"),
+    (r"ref/lsh", "lsh golden battery:lsh cpu_lsh"),
+    (r"ref/(modules|sparse|sru)\.c", "sparse sru golden battery:scaling battery:terraformer"),
+    (r"ref/backend\.c", "device device_values ref battery:vanilla"),
+    (r"cpu/attention", "cpu_attention battery:vanilla battery:gau_alpha battery:gau"),
+    (r"cpu/(blocks|sparse_ff)\.", "cpu_sparse sparse golden battery:scaling_ff"),
+    (r"cpu/(modconv|mult)\.c", "cpu_modules sparse golden battery:scaling_qkv battery:scaling_loss"),
+    (r"cpu/chunks", "cpu_chunks cpu_segments battery:flash_linear"),
+    (r"cpu/(gemm|pack|tile)", "cpu_gemm cpu_attention cpu_chunks battery:vanilla"),
+    (r"cpu/lsh", "cpu_lsh golden battery:lsh"),
+    (r"cpu/(conv|rel|sru)\.c", "conv rel sru golden battery:primer battery:terraformer"),
+    (r"cpu/", "cpu_ops cpu_rows cpu_sums golden battery:vanilla battery:gau"),
+    (r"kernels/(tape|tape_block)\.c", "tape blocks reversible channel op_clock model_oom battery:lsh battery:vanilla"),
+    (r"kernels/(device|dry|base|plugin|backends)\.c", "device device_values model_oom cost battery:vanilla"),
+    (r"kernels/rng\.c", "rng sparse"),
+    (r"", "cost model options"),
+]
+SECONDS = 120  # of one process, on its own clock: where cores are shared, that goes slower
 SWAPS = {"+": "-", "-": "+", "*": "/", "/": "*", "<": "<=", "<=": "<", ">": ">=", ">=": ">",
          "==": "!=", "!=": "==", "&&": "||", "||": "&&"}
 TOKEN = re.compile(r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'|//[^\n]*|/\*.*?\*/|\n[ \t]*#[^\n]*'
@@ -30,8 +70,8 @@ TOKEN = re.compile(r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'|//[^\n]*|/\*.*?\*/|\
 
 
 def sources():
-    """What computes: variants, their template, kernels/ref, kernels/cpu and the ops."""
-    for folder in ["variants", "variants/template", "kernels/ops", "kernels/ref", "kernels/cpu"]:
+    """What computes: variants, their template, the ops, tape and device, kernels/ref and cpu."""
+    for folder in ["variants", "variants/template", "kernels", "kernels/ops", "kernels/ref", "kernels/cpu"]:
         for name in sorted(os.listdir(folder)):
             if name.endswith(".c") and name not in ("skeleton.c", "host_backend.c"):
                 yield os.path.join(folder, name)
@@ -97,34 +137,65 @@ class Copy:
         for name in ["obj", "flags", "variants_table.c", "build_id.c"]:
             subprocess.run(["cp", "-pR", os.path.join(build, name), os.path.join(self.tree, build)],
                            check=True)
-        self.suites = [s for s in SUITES if os.path.exists(f"tests/test_{s}.c")]
 
-    def make(self, names):
-        """One suite after another: the first one that fails saves linking the others."""
-        goals = [f"{self.build}/tests/test_{name}" for name in names]
-        return self.run(["make", "-s", "SETUP=:"] + goals, 600) == 0
+    def make(self, name):
+        goals = [f"{self.build}/tests/test_{name}"] + [f"{self.build}/longmix"] * (name == "train")
+        return self.run(["make", "-s", "SETUP=:"] + goals, {}, 900)[0] == 0
 
-    def run(self, command, limit):
+    def run(self, command, more, limit):
+        """(exit code or "no end", output)"""
         env = {k: v for k, v in os.environ.items() if k != "BXFI_MAP"}
-        env.update(GOMP_SPINCOUNT="1000", LONGMIX=f"{self.build}/longmix")
-        try:
-            return subprocess.run(command, cwd=self.tree, env=env, timeout=limit, check=False,
-                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
-        except subprocess.TimeoutExpired:
-            return 124
+        env.update(GOMP_SPINCOUNT="1000", LONGMIX=f"{self.build}/longmix", **more)
 
-    def killer(self):
-        """The first suite that fails, "" if none does, None where the mutant is no program."""
-        for name in self.suites:
-            if not self.make([name]):
+        def bound():
+            resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+        try:
+            done = subprocess.run(command, cwd=self.tree, env=env, timeout=limit, check=False, preexec_fn=bound,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        except subprocess.TimeoutExpired as late:
+            return "no end", late.stdout or b""
+        return done.returncode, done.stdout
+
+    def judge(self, suite):
+        """"" if the suite passes, else how it ends; None where it cannot be built."""
+        name, _, variant = suite.partition(":")
+        if not self.make(name):
+            return None
+        more = {"LONGMIX_VARIANT": variant} if variant else {}
+        code, said = self.run([f"./{self.build}/tests/test_{name}", "--fail-fast"], more, 900)
+        if code == 0:
+            return ""
+        if code == "no end" or b"Timed out" in said or b"SIGXCPU" in said or code == -24:
+            return "no end"
+        crashed = re.search(rb"Crashing: ([0-9]+)", said)
+        return "crashed" if code < 0 or crashed is None or crashed.group(1) != b"0" else "failed"
+
+    def killer(self, suites):
+        """(how, suite) of the first that does not pass, ("", "") if all do, None if it is no program."""
+        for suite in suites:
+            how = self.judge(suite)
+            if how is None:
                 return None
-            if self.run([f"./{self.build}/tests/test_{name}", "--fail-fast"], 200) != 0:
-                return name
-        return ""
+            if how:
+                return how, suite
+        return "", ""
 
     def mutate(self, path, text):
         with open(os.path.join(self.tree, path), "w", encoding="utf-8") as file:
             file.write(text)
+
+
+def suites_of(path):
+    """Those that see the file, each once."""
+    found = []
+    for pattern, suites in SEEN:
+        match = re.search(pattern, path)
+        if match:
+            found += match.expand(suites).split()
+    known = [i for i in found if os.path.exists(f"tests/test_{i.partition(':')[0]}.c")]
+    return list(dict.fromkeys(known))
 
 
 def try_one(copy, mutant):
@@ -132,45 +203,56 @@ def try_one(copy, mutant):
     with open(os.path.join(copy.tree, path), encoding="utf-8") as file:
         text = file.read()
     copy.mutate(path, text[:at] + new + text[at + len(old):])
-    by = copy.killer()
+    end = copy.killer(suites_of(path))
     copy.mutate(path, text)
-    if by is not None:
-        what = f"killed by {by}" if by else "SURVIVED"
-        print(f"{what:<18}{name_of(path, text, at, old, new)}", flush=True)
-    return by
+    if end is None:
+        return "not compiled"
+    how, suite = end
+    what = f"{how} by {suite}".replace("no end by", "no end in") if how else "SURVIVED"
+    print(f"{what:<34}{name_of(path, text, at, old, new)}", flush=True)
+    return how or "survived"
+
+
+def healthy(copy, suites):
+    """Do they pass without any mutant?"""
+    for suite in suites:
+        how = copy.judge(suite)
+        if how != "":
+            print(f"{suite}: {how or 'the build'} without any mutant")
+            return False
+    return True
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build")
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--skip", type=int, default=0, help="leave out the first so many")
-    parser.add_argument("--list", action="store_true", help="show the mutants, try none")
+    parser.add_argument("--trust", action="store_true", help="do not run the suites without a mutant first")
+    parser.add_argument("--list", action="store_true", help="show the mutants and their suites, try none")
     args = parser.parse_args()
-    order = draw(args.seed)
-    for _ in range(args.skip):
-        next(order)
+    order = list(draw(args.seed))[args.skip:]  # before the sources can change
     if args.list:
-        for _, (path, at, old, new) in zip(range(args.count), order):
+        for path, at, old, new in order[:args.count]:
             with open(path, encoding="utf-8") as file:
-                print(name_of(path, file.read(), at, old, new))
+                print(name_of(path, file.read(), at, old, new), "|", *suites_of(path))
         return 0
-    order = list(itertools.islice(order, 4 * args.count))  # before the sources can change
     folder = tempfile.mkdtemp()
-    counts = {"killed": 0, "survived": 0, "not built": 0}
+    counts = dict.fromkeys(("failed", "crashed", "no end", "survived", "not compiled"), 0)
+    tried = 0
     try:
         copy = Copy(args.build, folder)
-        by = copy.killer()
-        if by != "":
-            print(f"{by or 'the build'} fails without any mutant")
+        if not args.trust and not healthy(copy, dict.fromkeys(s for m in order[:args.count] for s in suites_of(m[0]))):
             return 2
-        while counts["killed"] + counts["survived"] < args.count:
-            by = try_one(copy, order.pop(0))
-            counts["not built" if by is None else "killed" if by else "survived"] += 1
+        while sum(counts.values()) - counts["not compiled"] < args.count and tried < len(order):
+            counts[try_one(copy, order[tried])] += 1
+            tried += 1
     finally:
         shutil.rmtree(folder)
-    print(f"{args.count} mutants: " + ", ".join(f"{n} {what}" for what, n in counts.items()))
+    print(f"{tried - counts['not compiled']} mutants: {counts['failed']} failed, {counts['crashed']} crashed, "
+          f"{counts['no end']} found no end, {counts['survived']} survived; "
+          f"{counts['not compiled']} more did not compile")
     return 0
 
 
