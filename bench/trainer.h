@@ -12,7 +12,7 @@ enum { EVAL_BUCKETS = 32 };
 
 typedef struct TrainSpec {
     ModelSpec model; /* ctx.batch and ctx.q_len are a training batch */
-    char set[160];   /* options of the variant, for the record */
+    char set[192];   /* options of the variant, for the record */
     int64_t steps;
     double lr, warmup; /* peak; fraction of the steps that climbs to it */
     double floor;      /* the cosine ends at this fraction of lr */
