@@ -17,7 +17,8 @@
 # COMPARE  more options of `longmix compare`: make regress COMPARE="--variants gau --plot plots"
 # SETUP    what looks for missing packages; `make SETUP=:` looks for none
 # FUZZ_SECONDS  how long `make fuzz` runs each fuzzer
-# NVCC     CUDA's compiler; found on the PATH, in CUDA_HOME or /usr/local/cuda. NVCC= builds without
+# NVCC     CUDA's compiler; found on the PATH, in CUDA_HOME or /usr/local/cuda. NVCC= builds without,
+#          and so does CUDA_HOME=none in the environment
 # ARCHS    what the CUDA plugin is built for, such as "80 90"; else the devices that are here
 # V        1: show the commands
 ifeq ($(origin CC),default)
@@ -74,8 +75,8 @@ FLAGS_TOLD := $(strip $(MODE) $(COMMON); ref: $(MODE_ref); cpu: $(MODE_cpu); \
 
 # ---- CUDA: a plugin, and the same sources on the CPU for tests ------------------------------------
 CXX       = g++
-NVCC     := $(firstword $(wildcard $(addsuffix /nvcc,$(subst :, ,$(PATH)) $(CUDA_HOME:%=%/bin) \
-                                               /usr/local/cuda/bin)))
+NVCC     := $(if $(filter none,$(CUDA_HOME)),,$(firstword $(wildcard \
+                $(addsuffix /nvcc,$(subst :, ,$(PATH)) $(CUDA_HOME:%=%/bin) /usr/local/cuda/bin))))
 CUDA_LIB  = $(patsubst %/bin/nvcc,%/lib64,$(NVCC))
 ARCHS    := $(if $(NVCC),$(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader \
                                   2>/dev/null | tr -d . | sort -u))
@@ -113,6 +114,11 @@ ALL_TESTS = $(patsubst tests/test_%.c,%,$(wildcard tests/test_*.c))
 TESTS     = $(ALL_TESTS)
 SUPPORT   = $(patsubst %.c,$(O)/%.o,\
                 $(filter-out tests/test_%.c tests/%_main.c,$(wildcard tests/*.c)))
+
+# Tests without a test framework, as plain programs beside each emulator and beside the plugin.
+SUPPORT_PLAIN = $(patsubst %.c,$(O)/%.o,$(wildcard tests/duo*.c tests/law*.c) tests/stand.c \
+                                        tests/elsewhere.c)
+ON_DEVICE = $(BUILD)/emu_main $(BUILD)/variants_main
 
 ALL_GATES = $(patsubst tests/static/%.sh,%,$(wildcard tests/static/*.sh))
 GATES     = $(filter-out long_%,$(ALL_GATES))
@@ -180,6 +186,10 @@ check check-all: setup
 fuzz: $(FUZZERS)                ## every parser against a fuzzer, FUZZ_SECONDS each
 	sh tests/fuzz/run.sh $(FUZZ_SECONDS) $(FUZZERS)
 
+check-cuda: $(BUILD)/longmix $(PLUGIN) $(ON_DEVICE) ## the battery on a GPU, its log in results/
+	@s=0; sh tests/check_cuda.sh $(BUILD) || s=$$?; \
+	if [ $$s = 77 ]; then echo "check-cuda: SKIPPED"; else exit $$s; fi
+
 golden:                         ## the golden vectors of the tests again (needs python3 and numpy)
 	for script in tests/golden/*.py; do $(PYTHON) $$script || exit 1; done
 
@@ -201,6 +211,7 @@ NEEDS_baseline  = run
 NEEDS_text      = run
 NEEDS_test      = test
 NEEDS_binaries  = test
+NEEDS_check-cuda = test
 NEEDS_mutations = test
 NEEDS_check     = check
 NEEDS_check-all = check
@@ -209,7 +220,7 @@ NEEDS_fuzz      = check
 clean:                          ## remove build/
 	rm -rf build
 
-.PHONY: print-nvcc
+.PHONY: print-nvcc check-cuda
 print-nvcc:
 	@echo $(NVCC)
 
@@ -256,6 +267,9 @@ $(BUILD)/longmix: $(O)/bench/main.o $(O)/longmix.a
 $(BUILD)/tests/test_%: LIBS += -lcriterion
 $(BUILD)/tests/test_%: $(O)/tests/test_%.o $(SUPPORT) $(O)/longmix.a
 	$(link)
+# The same programs as beside the emulators; the real plugin stands beside these.
+$(ON_DEVICE): $(BUILD)/%: $(O)/tests/%.o $(SUPPORT_PLAIN) $(O)/longmix.a
+	$(link)
 $(BUILD)/tests/tsan_main: $(O)/tests/tsan_main.o $(O)/longmix.a
 	$(link)
 $(BUILD)/fuzz/%: tests/fuzz/%.c $(FUZZED) $(O)/longmix.a
@@ -263,6 +277,7 @@ $(BUILD)/fuzz/%: tests/fuzz/%.c $(FUZZED) $(O)/longmix.a
 	@echo "  fuzz $@"
 	$(Q)clang $(MODE) $(filter-out -fopenmp,$(COMMON)) -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined $(filter %.c,$^) $(O)/longmix.a $(LIBS) -fopenmp=libgomp -o $@
+$(BUILD)/tests/test_emu_battery: $(BUILD)/emu-plain/variants_main
 $(BUILD)/tests/test_emu: $(EMUS:%=$(BUILD)/emu-%/emu_main) $(EMUS:%=$(BUILD)/emu-%/faults) \
                         $(BUILD)/tests/liblongmix_emu.so
 $(O)/longmix.a: $(OBJECTS)
@@ -282,8 +297,8 @@ $(BUILD)/emu-$(1)/tests/cuda_emu/async.cc.o: EMU_OWN = $$(EMU_OPT_$(1))
 $(BUILD)/emu-$(1)/liblongmix_emu.so: $(CUDA:%=$(BUILD)/emu-$(1)/%.o) \
                                      $(EMU_CC:%=$(BUILD)/emu-$(1)/%.o) $(O)/build_id.pic.o
 	$$(Q)$(CXX) -shared $(EMU_OPT_$(1)) $$^ -o $$@
-$(BUILD)/emu-$(1)/emu_main: $(O)/tests/emu_main.o $(SUPPORT_PLAIN) $(O)/longmix.a \
-                            $(BUILD)/emu-$(1)/liblongmix_emu.so
+$(BUILD)/emu-$(1)/emu_main $(BUILD)/emu-$(1)/variants_main: $(BUILD)/emu-$(1)/%: \
+        $(O)/tests/%.o $(SUPPORT_PLAIN) $(O)/longmix.a $(BUILD)/emu-$(1)/liblongmix_emu.so
 	@echo "  link $$@"
 	$$(Q)$(CC) $(COMMON) $(EMU_OPT_$(1)) -rdynamic $$(filter %.o %.a,$$^) $(LDFLAGS) $(LIBS) -o $$@
 $(BUILD)/emu-$(1)/faults: $(BUILD)/emu-$(1)/tests/cuda_emu/faults.cu.o \
@@ -293,7 +308,6 @@ $(BUILD)/emu-$(1)/faults: $(BUILD)/emu-$(1)/tests/cuda_emu/faults.cu.o \
 -include $(BUILD)/emu-$(1)/tests/cuda_emu/faults.cu.d
 -include $(CUDA:%.cu=$(BUILD)/emu-$(1)/%.cu.d) $(EMU_CC:%.cc=$(BUILD)/emu-$(1)/%.cc.d)
 endef
-SUPPORT_PLAIN = $(patsubst %.c,$(O)/%.o,$(wildcard tests/duo*.c))
 $(foreach emu,$(EMUS),$(eval $(call emu_rules,$(emu))))
 $(BUILD)/tests/liblongmix_emu.so: $(BUILD)/emu-plain/liblongmix_emu.so
 	@mkdir -p $(@D)
@@ -323,4 +337,4 @@ $(BUILD)/variants_table.c: FORCE
 $(BUILD)/build_id.c: FORCE | setup
 	$(call refresh,sh kernels/build_id.sh "$(CC)" "$(FLAGS_TOLD)")
 
--include $(OBJECTS:.o=.d) $(SUPPORT:.o=.d) $(O)/bench/main.d $(ALL_TESTS:%=$(O)/tests/test_%.d)
+-include $(OBJECTS:.o=.d) $(SUPPORT:.o=.d) $(O)/bench/main.d $(ON_DEVICE:$(BUILD)/%=$(O)/tests/%.d) $(ALL_TESTS:%=$(O)/tests/test_%.d)

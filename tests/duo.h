@@ -13,9 +13,9 @@ typedef struct Duo {
     const Kernels *k[2];
     Buf hold[2][DUO_ARRAYS]; /* arrays since the last duo_clear */
     int n_hold;
-    double worst;     /* largest error so far, as a share of the largest number expected */
-    char where[128];  /* of which array */
-    bool unsupported; /* a kernel is missing */
+    double worst;    /* largest error so far, as a share of the largest number expected */
+    char where[128]; /* of which array */
+    uint64_t bits;   /* a hash of all that the trial has given, in order */
 } Duo;
 
 /* An array that both devices have; n numbers, reals or ids. NULL arrays are n = 0. */

@@ -30,6 +30,10 @@ double compare(const Setting *a, const Setting *b);
 typedef void MatrixFn(double *P, const HostParts *h, int group, const MixCtx *c);
 double *by_definition(Stand *r, const Parts *parts, MatrixFn *matrix, int width);
 
+/* Two laws of any backend. */
+double memory_on(const Variant *v, const char *backend);
+double failing_on(const Variant *v, const char *backend);
+
 typedef double LawFn(const Variant *v);
 LawFn law_matrix_ref, law_matrix_cpu, law_ragged_ref, law_ragged_cpu;
 LawFn law_against_ref, law_recipe, law_naive, law_recompute, law_invert_ref, law_invert_cpu;

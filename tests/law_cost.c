@@ -86,13 +86,17 @@ static MemUse step_memory(const Setting *base, const char *backend)
 
 static double memory_at(const Setting *s)
 {
-    MemUse dry = step_memory(s, "dry"), cpu = step_memory(s, "cpu");
-    double most = off((double)dry.peak_counted, (double)cpu.peak_counted);
+    MemUse dry = step_memory(s, "dry"), used = step_memory(s, s->backend);
+    double most = off((double)dry.peak_counted, (double)used.peak_counted);
     for (int tag = 0; tag < MEM_WORK; tag++)
-        most = worse(most, off((double)dry.peak[tag], (double)cpu.peak[tag]));
+        most = worse(most, off((double)dry.peak[tag], (double)used.peak[tag]));
     return most;
+}
+double memory_on(const Variant *v, const char *backend)
+{
+    return all_ways(v, backend, memory_at);
 }
 double law_memory(const Variant *v)
 {
-    return all_ways(v, "cpu", memory_at);
+    return memory_on(v, "cpu");
 }

@@ -49,7 +49,11 @@ static double failing_at(const Setting *s)
     }
     return st == ST_OK ? 0 : 1;
 }
+double failing_on(const Variant *v, const char *backend)
+{
+    return all_ways(v, backend, failing_at);
+}
 double law_failing(const Variant *v)
 {
-    return all_ways(v, "cpu", failing_at);
+    return failing_on(v, "cpu");
 }

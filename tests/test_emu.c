@@ -3,79 +3,71 @@
  * slow: has builds under the sanitizers of its own, which it runs. */
 #include "kernels/kernels.h"
 #include "kernels/rng.h"
+#include "tests/emulators.h"
 
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-/* ---- running the programs that stand beside the three emulators ---- */
-static void folder_of_builds(char *dir, size_t size)
-{
-    ssize_t n = readlink("/proc/self/exe", dir, size - 1);
-    cr_assert(n > 0);
-    dir[n] = '\0';
-    for (int up = 0; up < 2; up++) /* build/tests/test_emu */
-        *strrchr(dir, '/') = '\0';
-}
-
-/* Output (both streams) and exit status of "SETTINGS emu-BUILD/COMMAND"; 139 for a crash. */
-static int run(const char *settings, const char *build, const char *command, char *out, size_t size)
-{
-    char dir[2048], line[4096];
-    folder_of_builds(dir, sizeof dir);
-    snprintf(line, sizeof line,
-             "OMP_NUM_THREADS=1 LONGMIX_CUDA_POISON=1 ASAN_OPTIONS=detect_leaks=0:exitcode=66 "
-             "TSAN_OPTIONS=exitcode=66 %s '%s/emu-%s'/%s 2>&1",
-             settings, dir, build, command);
-    FILE *p = popen(line, "r");
-    cr_assert_not_null(p);
-    size_t n = fread(out, 1, size - 1, p);
-    out[n] = '\0';
-    char rest[512];
-    while (fread(rest, 1, sizeof rest, p) > 0)
-        continue;
-    int status = pclose(p);
-    return (status >> 8) & 0xff;
-}
 
 /* ---- every kernel ---- */
 typedef struct Way {
-    char settings[96], build[8], size[8];
+    const char *math, *settings, *build, *size;
 } Way;
+
+static const Way ways[] = {
+    {"float32", "EMU_GUARD=1", "plain", "all"},
+    {"float32", "", "asan", "small"},
+    {"tf32", "", "asan", "small"},
+    {"bf16", "EMU_ORDER=3", "asan", "small"},
+    {"float32", "", "tsan", "small"},
+    {"tf32", "", "tsan", "small"},
+    {"bf16", "", "tsan", "small"},
+};
 
 ParameterizedTestParameters(emu, kernels)
 {
-    static Way ways[] = {
-        {"LONGMIX_CUDA_MATH=float32 EMU_ORDER=0 EMU_GUARD=1", "plain", "all"},
-        {"LONGMIX_CUDA_MATH=float32 EMU_ORDER=1 EMU_LAZY=1", "plain", "all"},
-        {"LONGMIX_CUDA_MATH=float32 EMU_ORDER=2 EMU_LAZY=1", "plain", "small"},
-        {"LONGMIX_CUDA_MATH=float32 EMU_ORDER=3 EMU_LAZY=1", "plain", "small"},
-        {"LONGMIX_CUDA_MATH=float32 EMU_ORDER=5 EMU_LAZY=1", "plain", "small"},
-        {"LONGMIX_CUDA_MATH=float32 EMU_ORDER=7 EMU_LAZY=1", "plain", "small"},
-        {"LONGMIX_CUDA_MATH=float32 EMU_ORDER=9 EMU_LAZY=1", "plain", "small"},
-        {"LONGMIX_CUDA_MATH=tf32 EMU_ORDER=0", "plain", "small"},
-        {"LONGMIX_CUDA_MATH=tf32 EMU_ORDER=3", "plain", "small"},
-        {"LONGMIX_CUDA_MATH=bf16 EMU_ORDER=0", "plain", "small"},
-        {"LONGMIX_CUDA_MATH=bf16 EMU_ORDER=5", "plain", "small"},
-        {"LONGMIX_CUDA_MATH=float32", "asan", "small"},
-        {"LONGMIX_CUDA_MATH=bf16 EMU_ORDER=3", "asan", "small"},
-        {"LONGMIX_CUDA_MATH=float32", "tsan", "small"},
-        {"LONGMIX_CUDA_MATH=bf16", "tsan", "small"},
-        {"LONGMIX_CUDA_MATH=tf32", "tsan", "small"},
-    };
-    return cr_make_param_array(Way, ways, COUNT(ways));
+    static int which[COUNT(ways)];
+    for (int i = 0; i < COUNT(ways); i++)
+        which[i] = i;
+    return cr_make_param_array(int, which, COUNT(ways));
 }
 
-ParameterizedTest(Way *w, emu, kernels, .timeout = 300)
+ParameterizedTest(int *which, emu, kernels, .timeout = 300)
 {
-    char out[16384], command[64];
+    const Way *w = &ways[*which];
+    char out[16384], command[64], settings[128];
     snprintf(command, sizeof command, "emu_main emu %s", w->size);
-    int status = run(w->settings, w->build, command, out, sizeof out);
-    printf("-- %s %s\n%s", w->build, w->settings, out);
-    cr_assert_eq(status, 0, "%s %s: exit status %d", w->build, w->settings, status);
+    snprintf(settings, sizeof settings, "LONGMIX_CUDA_MATH=%s %s", w->math, w->settings);
+    int status = emulate(settings, w->build, command, out, sizeof out);
+    printf("-- %s %s\n%s", w->build, settings, out);
+    cr_assert_eq(status, 0, "%s %s: exit status %d", w->build, settings, status);
+}
+
+/* Every sum has one order, whichever thread comes first: the same bits under any schedule. */
+static const int orders[] = {0, 1, 2, 3, 5, 7, 9};
+static const char *const maths[] = {"float32", "tf32", "bf16"};
+
+ParameterizedTestParameters(emu, schedules)
+{
+    static int which[] = {0, 1, 2};
+    return cr_make_param_array(int, which, COUNT(which));
+}
+
+ParameterizedTest(int *which, emu, schedules, .timeout = 300)
+{
+    static char first[16384], out[16384];
+    char settings[128];
+    for (int i = 0; i < COUNT(orders); i++) {
+        snprintf(settings, sizeof settings, "LONGMIX_CUDA_MATH=%s EMU_LAZY=%d EMU_ORDER=%d",
+                 maths[*which], i > 0, orders[i]);
+        int status =
+            emulate(settings, "plain", "emu_main emu small", i == 0 ? first : out, sizeof out);
+        cr_expect_eq(status, 0, "%s: exit status %d:\n%s", settings, status, i == 0 ? first : out);
+        cr_expect(i == 0 || strcmp(first, out) == 0, "%s: other bits:\n%s", settings, out);
+    }
+    printf("-- schedules 0, 1, 2, 3, 5, 7, 9, the same bits in each:\n%s", first);
 }
 
 /* ---- planted mistakes ---- */
@@ -110,11 +102,11 @@ Test(emu, planted_faults_are_noticed, .timeout = 300)
         char command[64];
         snprintf(command, sizeof command, "faults %s", f->name);
         snprintf(fixed, sizeof fixed, "%s fixed", command);
-        int status = run(lazy, "plain", command, out, sizeof out);
+        int status = emulate(lazy, "plain", command, out, sizeof out);
         bool result = status == RESULT, emulator = status == EMULATOR || status > 128;
-        run("", "asan", command, out, sizeof out);
+        emulate("", "asan", command, out, sizeof out);
         bool asan = strstr(out, "ERROR: AddressSanitizer") != NULL;
-        run("", "tsan", command, out, sizeof out);
+        emulate("", "tsan", command, out, sizeof out);
         bool tsan = strstr(out, "ThreadSanitizer: data race") != NULL;
         printf("%-24s %-8s %-8s %-8s %-8s\n", f->name, mark_of(result), mark_of(emulator),
                mark_of(asan), mark_of(tsan));
@@ -124,7 +116,7 @@ Test(emu, planted_faults_are_noticed, .timeout = 300)
                   "%s went unnoticed by %s", f->name, f->by);
         const char *const builds[] = {"plain", "asan", "tsan"};
         for (int b = 0; b < COUNT(builds); b++)
-            cr_expect_eq(run(b == 0 ? lazy : "", builds[b], fixed, out, sizeof out), 0,
+            cr_expect_eq(emulate(b == 0 ? lazy : "", builds[b], fixed, out, sizeof out), 0,
                          "without the mistake %s (%s) should pass: %s", f->name, builds[b], out);
     }
 }
