@@ -290,8 +290,8 @@ static double failing(const Variant *v, const char *backend)
 const Promise promises[] = {
     {"outputs and gradients", {5e-5, 5e-3, 5e-2}, 0, 0, false, outputs},
     {"several tiles", {5e-5, 5e-3, 5e-2}, 0, 0, false, tiles},
-    {"options of the mixers", {5e-5, 5e-3, 5e-2}, 0, 0, false, mixer_options},
-    {"options of the block", {5e-5, 5e-3, 5e-2}, 0, 0, true, block_options},
+    {"options of the mixers", {5e-5, 2e-2, 2e-1}, 0, 0, false, mixer_options},
+    {"options of the block", {5e-5, 2e-2, 2e-1}, 0, 0, true, block_options},
     {"ragged lengths", {5e-5, 5e-3, 5e-2}, 0, 0, false, ragged},
     {"naive", {5e-5, 5e-3, 5e-2}, CAP_NAIVE, 0, false, naive},
     {"segments and decode", {5e-5, 5e-3, 5e-2}, CAP_STATEFUL, 0, false, segments},
