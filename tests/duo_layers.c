@@ -48,10 +48,12 @@ void family_conv(Duo *u, bool small)
 }
 
 /* ---- recurrent unit ---- */
+/* Gates around 4 forget little, so that much comes from one chunk of positions to the next. */
 static void sru_case(Duo *u, int64_t batch, int64_t len, int width, bool state)
 {
     const int64_t n = batch * len * width;
-    Arr g = duo_random(u, 3 * n, 1, 1), x = duo_random(u, n, 1, 2), h = duo_nans(u, n);
+    Arr g = duo_shifted(u, 3 * n, width > 1 ? 4 : 0, 1, 1), x = duo_random(u, n, 1, 2),
+        h = duo_nans(u, n);
     Arr c = duo_nans(u, n), kept = duo_random(u, state ? batch * width : 0, 1, 3);
     Arr dh = duo_random(u, n, 1, 4), dg = duo_random(u, 3 * n, 1, 5), dx = duo_random(u, n, 1, 6);
     for (int i = 0; i < 2; i++) {
@@ -116,6 +118,7 @@ void family_rel(Duo *u, bool small)
     rel_case(u, (Rel){.kind = REL_ROPE, .n = 65, .first = -1000003, .width = 8, .base = 10000});
     if (small)
         return;
+    rel_case(u, (Rel){.kind = REL_ROPE, .n = 30000, .first = -9, .width = 2, .base = 10000});
     rel_case(u, (Rel){.kind = REL_ROPE, .n = 5000, .first = -4999, .width = 128, .base = 10000});
     rel_case(u, (Rel){.kind = REL_BUCKET, .n = 20000, .first = -10000, .scale = 1});
 }

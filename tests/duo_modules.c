@@ -92,6 +92,8 @@ void family_modconv(Duo *u, bool small)
     modconv_case(u, (ConvCase){1, 2, 2, 3, 5, 4, 5, .bias = true, .halo = true});
     modconv_case(u, (ConvCase){2, 9, 4, 5, 7, 3, 3, .bias = true});
     modconv_case(u, (ConvCase){2, 5, 3, 20, 12, 3, 3, .bias = true, .halo = true});
+    modconv_case(u, (ConvCase){1, 1, 3, 32, 9, 3, 3, .bias = true, .halo = true});
+    modconv_case(u, (ConvCase){2, 33, 4, 1, 2, 2, 1, .bias = true});
     if (small)
         return;
     modconv_case(u, (ConvCase){2, 37, 5, 16, 70, 3, 3, .bias = true, .halo = true});

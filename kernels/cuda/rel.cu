@@ -17,7 +17,7 @@
 
 enum { THREADS = 128, TURNS = 8, LANES = 32, SUM_THREADS = 256, WARPS = SUM_THREADS / 32 };
 #define BY_PI 0.31830988618379067 /* 1 / pi */
-enum { RUN = 256 };               /* distances that a lane turns through before it starts anew */
+enum { RUN = 64 };               /* distances that a lane turns through before it starts anew */
 enum { PAIR_DOUBLES = 5, PAIRS_MAX = (48 << 10) / (PAIR_DOUBLES * 8) };
 
 /* ---- rotary ---- */
