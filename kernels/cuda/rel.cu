@@ -17,7 +17,7 @@
 
 enum { THREADS = 128, TURNS = 8, LANES = 32, SUM_THREADS = 256, WARPS = SUM_THREADS / 32 };
 #define BY_PI 0.31830988618379067 /* 1 / pi */
-enum { RUN = 64 };               /* distances that a lane turns through before it starts anew */
+enum { RUN = 64 };                /* distances that a lane turns through before it starts anew */
 enum { PAIR_DOUBLES = 5, PAIRS_MAX = (48 << 10) / (PAIR_DOUBLES * 8) };
 
 /* ---- rotary ---- */
@@ -232,12 +232,12 @@ __global__ void rel_bucket_bwd_kernel(Rel a, int n, const double *parts)
 
 static Status buckets_bwd(Dev *d, const Rel *a)
 {
-    const int n = (int)max64(1, least(64, a->n / (16 * SUM_THREADS)));
+    const int n = (int)max64(1, least(64, a->n / (16 * THREADS)));
     void *parts;
     if (a->da == NULL)
         return ST_OK;
     TRY(cuda_work(d, (size_t)(REL_BUCKETS * n) * sizeof(double), &parts));
-    TRY(launch(d, "rel_bwd", rel_bucket_sums_kernel, dim3((unsigned)n, REL_BUCKETS), SUM_THREADS,
+    TRY(launch(d, "rel_bwd", rel_bucket_sums_kernel, dim3((unsigned)n, REL_BUCKETS), THREADS,
                MAX_WARPS * sizeof(double), *a, stretches_of(a), (double *)parts));
     return launch(d, "rel_bwd", rel_bucket_bwd_kernel, dim3(1), REL_BUCKETS, 0, *a, n,
                   (const double *)parts);
