@@ -270,6 +270,8 @@ $(BUILD)/tests/test_%: $(O)/tests/test_%.o $(SUPPORT) $(O)/longmix.a
 # The same programs as beside the emulators; the real plugin stands beside these.
 $(ON_DEVICE): $(BUILD)/%: $(O)/tests/%.o $(SUPPORT_PLAIN) $(O)/longmix.a
 	$(link)
+# Its functions stand before the micro-kernel's and count.
+$(BUILD)/tests/test_executed: LDFLAGS += $(ISAS:%=-Wl,--wrap=tile_mm_%)
 $(BUILD)/tests/tsan_main: $(O)/tests/tsan_main.o $(O)/longmix.a
 	$(link)
 $(BUILD)/fuzz/%: tests/fuzz/%.c $(FUZZED) $(O)/longmix.a

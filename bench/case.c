@@ -37,6 +37,12 @@ Memory case_memory(const MemUse *m, int64_t n_allocs)
                     .n_allocs = n_allocs};
 }
 
+double case_executed(const Case *c, const Dev *d, double before)
+{
+    bool forward = c->pass == PASS_FWD || c->pass == PASS_PREFILL || c->pass == PASS_DECODE;
+    return forward ? dev_counted_flops(d) - before : 0;
+}
+
 /* The first step: memory is that of a step with one input, whatever is rotated later. */
 static Status first_step(Rig *r, double *seconds, Memory *memory)
 {
@@ -96,9 +102,10 @@ static Status run_steps(void *rig, int steps, double *seconds)
 /* The time limit counts from here: setting up, say a deep cache, is not what is measured. */
 static Status time_it(Rig *r, const Case *c, int64_t baseline, Row *row)
 {
-    double first = 0, begin = wall(NULL);
+    double first = 0, begin = wall(NULL), counted = dev_counted_flops(r->dev);
     Meter m = {r, run_steps, wall, rig_walk(r)};
     TRY(first_step(r, &first, &row->memory));
+    row->executed = rig_walk(r) == 1 ? case_executed(c, r->dev, counted) : 0;
     row->memory.rss = max64(0, limits_peak_rss() - baseline);
     rig_rotate(r, limits_cache());
     row->rotated_bytes = rig_rotated_bytes(r);

@@ -12,6 +12,8 @@ void case_run(const Case *c, Row *row);
 
 /* Peaks by tag, as a row has them. */
 Memory case_memory(const MemUse *m, int64_t n_allocs);
+/* What products did since the device had counted `before`, where they count it; else 0. */
+double case_executed(const Case *c, const Dev *d, double before);
 /* How a failure is called in a row, with its reason. */
 void row_fail(Row *row, Status st);
 

@@ -138,7 +138,9 @@ static Status time_it(KernelRig *r, Dev *d, const Case *c, Row *row)
     bool flat = c->pass == PASS_PREFILL; /* one pass, beside short ones */
     TRY(kernel_rig_init(r, d, c));
     dev_mem_reset_peak(d);
+    double counted = dev_counted_flops(d);
     TRY(flat ? kernel_flat(r->whole, row) : kernel_rig_run(r, 1, &first));
+    row->executed = flat ? 0 : case_executed(c, d, counted);
     MemUse use = dev_mem(d);
     row->memory = case_memory(&use, use.n_allocs);
     row->memory.rss = max64(0, limits_peak_rss() - baseline);

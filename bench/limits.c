@@ -155,7 +155,8 @@ void limits_unpin(void)
     for (int i = 0; i < COUNT(others); i++)
         unsetenv(others[i]);
     if (getenv("OMP_WAIT_POLICY") == NULL)
-        setenv("GOMP_SPINCOUNT", "1000", 0); /* some 10 us: as fast as more, on an idle machine */
+        setenv("GOMP_SPINCOUNT", "4000", 0); /* some 50 us: longer than the ops between two that
+                                                share work take, even from cold caches */
     cpu_set_t set;
     all_cores(&set);
     if (pinned)

@@ -120,6 +120,7 @@ const Field row_fields[] = {
     {"memory", FIELD_OBJECT, AT(Row, memory), TIMED, .fields = memory_fields},
     {"flops", FIELD_REAL, AT(Row, flops), TIMED},
     {"bytes", FIELD_REAL, AT(Row, bytes), TIMED},
+    {"executed", FIELD_REAL, AT(Row, executed), IN_CASE},
     {"params", FIELD_I64, AT(Row, params), TIMED},
     {"tokens", FIELD_I64, AT(Row, tokens), TIMED},
     {"timing", FIELD_OBJECT, AT(Row, timing), TIMED | IN_PEER, .fields = timing_fields},

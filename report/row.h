@@ -134,6 +134,7 @@ typedef struct Row {
     double predicted_seconds;
     Memory predicted, memory;
     double flops, bytes; /* of one step, by the formulas; useful work only */
+    double executed;     /* CASE: what the kernels' products did in a step, counted; 0: not known */
     int64_t params;      /* trainable numbers, embeddings apart */
     int64_t tokens;      /* tokens of one step */
     Timing timing;

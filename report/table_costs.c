@@ -36,6 +36,15 @@ static void flops_cell(FILE *f, const Row *r)
         fprintf(f, " %s |", text_digits(r->flops / (double)r->tokens / 1e6).s);
 }
 
+/* Operations done for one that is useful. */
+static void executed_cell(FILE *f, const Row *r)
+{
+    if (r == NULL || r->executed <= 0)
+        fprintf(f, " - |");
+    else
+        fprintf(f, " %s |", text_fixed(r->executed / r->flops, 2).s);
+}
+
 static void costs_row(FILE *f, const Series *s, const Series *decode)
 {
     const Row *any = NULL;
@@ -48,6 +57,8 @@ static void costs_row(FILE *f, const Series *s, const Series *decode)
         flops_cell(f, near(s, wanted[i]));
     for (int i = 1; i < COLUMNS; i++)
         flops_cell(f, near(decode, wanted[i]));
+    for (int i = 0; i < 2; i++)
+        executed_cell(f, near(s, wanted[i]));
     fprintf(f, "\n");
 }
 
@@ -58,13 +69,20 @@ Status table_costs(FILE *f, const Rows *rows)
     if (st == ST_OK)
         st = series_of_cases(rows, LEVEL_LAYER, PASS_DECODE, &decode);
     if (st == ST_OK && forward.n > 0) {
-        fprintf(f, "## What the recipes cost by count\n\n"
-                   "One layer, embeddings apart; millions of useful floating-point operations a "
-                   "token by the papers' formulas (a multiply-add is two, hidden pairs do not "
-                   "count), which the tests hold against the work that the float64 loops did. "
-                   "`longmix bench --match-params NAME` gives all recipes the same parameters.\n\n"
-                   "| variant | width | parameters | forward, T = 512 | 4k | 64k | decode at 4k | "
-                   "64k |\n|---|---:|---:|---:|---:|---:|---:|---:|\n");
+        fprintf(f,
+                "## What the recipes cost by count\n\n"
+                "One layer, embeddings apart; millions of useful floating-point operations a "
+                "token by the papers' formulas (a multiply-add is two, hidden pairs do not "
+                "count), which the tests hold against the work that the float64 loops did. "
+                "`longmix bench --match-params NAME` gives all recipes the same parameters. "
+                "Executed: operations that the products of a forward pass did, counted while it "
+                "ran, for one that is useful: of tiles that are cut by the diagonal or filled up "
+                "all is done. Of LSH attention all pairs that meet in a chunk count as useful, "
+                "and tiles that are hidden as a whole are not done; of sparse feed-forward layers "
+                "the second product leaves out units that are 0.\n\n"
+                "| variant | width | parameters | forward, T = 512 | 4k | 64k | decode at 4k | "
+                "64k | executed, T = 512 | 4k |\n"
+                "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n");
         for (const Series *s = forward.item; s < forward.item + forward.n; s++)
             costs_row(f, s, series_twin(&decode, s));
         fprintf(f, "\n");

@@ -73,13 +73,16 @@ static const char *verdict(const Row *r)
 static void kernel_row(FILE *f, const Row *r)
 {
     char shape[240], bar[16] = "", name[48], span[32];
+    Text waste = {""};
     shape_text(&r->c, shape, sizeof shape);
     snprintf(name, sizeof name, "%s %s", r->c.variant, pass_names[r->c.pass]);
     snprintf(span, sizeof span, "%.3f to %.3f", r->fraction_lo, r->fraction_hi);
     if (r->bar > 0)
         snprintf(bar, sizeof bar, "%.2f", r->bar);
-    fprintf(f, "| %-19s | %-40s | %12s | %-9s | %8.3f | %-14s | %4s | %-9s |\n", name, shape,
-            rate_text(r).s, roof_names[r->roof], r->roof_fraction, span, bar, verdict(r));
+    if (r->executed > 0 && r->flops > 0)
+        waste = text_fixed(r->executed / r->flops, 2);
+    fprintf(f, "| %-19s | %-40s | %12s | %-9s | %8.3f | %-14s | %4s | %-9s | %8s |\n", name, shape,
+            rate_text(r).s, roof_names[r->roof], r->roof_fraction, span, bar, verdict(r), waste.s);
 }
 
 static int collect(const Rows *rows, const Row **out)
@@ -110,11 +113,12 @@ Status table_kernels(FILE *f, const Rows *rows)
             "or reading memory, whichever limits it; `start`: 2048 tokens of the same. The "
             "fraction is the median over the pairs, with its 99 %% interval. Useful operations "
             "only; a backward pass of attention counts five products for the forward pass's "
-            "two. %d of %d bars hold.\n\n"
-            "| %-19s | %-40s | %12s | %-9s | %8s | %-14s | %4s | %-9s |\n"
-            "|---|---|---:|---|---:|---|---:|---|\n",
+            "two. `executed`: operations that a forward pass's products did, by count, for one "
+            "that is useful: tiles that the diagonal cuts, padding. %d of %d bars hold.\n\n"
+            "| %-19s | %-40s | %12s | %-9s | %8s | %-14s | %4s | %-9s | %8s |\n"
+            "|---|---|---:|---|---:|---|---:|---|---:|\n",
             bars - below, bars, "kernel", "batch x T, sizes", "rate", "roof", "fraction",
-            "99 % interval", "bar", "verdict");
+            "99 % interval", "bar", "verdict", "executed");
     for (int i = 0; i < n; i++)
         kernel_row(f, all[i]);
     if (n > 0)

@@ -154,5 +154,8 @@ Status CPU(attn_decode)(Dev *d, const Attn *a)
     f.max_sum = f.values + parts * f.o_ld;
 #pragma omp parallel if (parts * KEYS * (a->d + a->dv) >= 2 * PARALLEL_FROM)
     run(&f);
+    for (int64_t b = 0; b < a->batch; b++)
+        dev_count_flops(d,
+                        2.0 * (double)attn_seen(a, attn_keys(a, b), 0) * a->heads * (a->d + a->dv));
     return ST_OK;
 }

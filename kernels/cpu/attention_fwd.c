@@ -34,6 +34,7 @@ typedef struct Fwd {
     int64_t o_ld, mine;     /* row distance of a task's sums; floats of one thread */
     float *packed, *scratch;
     float *max, *sum; /* (q_len) of tasks between spans */
+    double *flops;
     float *back; /* biases from the last key's on, each for a query one further behind; or NULL */
 } Fwd;
 
@@ -46,6 +47,7 @@ typedef struct Task {
     float *q, *s, *o;   /* (d, bq) scaled and packed; (BK, BQ) scores, then weights; (bq, o_ld) */
     int64_t k_ld, o_ld;
     float m[BQ], l[BQ], alpha[BQ]; /* running maxima (base 2) and sums; rescaling by this tile */
+    double flops;
 } Task;
 
 /* Keys [k0, k0 + n) against a task. */
@@ -61,7 +63,7 @@ static int seen_before(const Tile *u, int end)
     return (int)clamp64(end + u->diff, 0, u->n);
 }
 
-static void scores(const Task *t, const Tile *u)
+static void scores(Task *t, const Tile *u)
 {
     const int d = t->a->d, step = u->diff >= u->n ? t->cols : NR;
     const TileA keys = a_rows(t->k + u->k0 * t->k_ld, t->k_ld);
@@ -70,6 +72,7 @@ static void scores(const Task *t, const Tile *u)
         CPU(tile_mm)
         (seen_before(u, i + n), n, d, keys, b_packed(t->q + (int64_t)i * d, d), t->s + i, BQ,
          TILE_SET);
+        t->flops += tile_flops(seen_before(u, i + n), n, d);
     }
 }
 
@@ -96,7 +99,7 @@ static void add_bias(const Task *t, const Tile *u)
 }
 
 /* o += weights' V. Rows of a panel have no weights beyond what the last of them sees. */
-static void values(const Task *t, const Tile *u)
+static void values(Task *t, const Tile *u)
 {
     const int step = u->diff >= u->n ? t->rows : MR;
     const TileB v = {t->v + u->k0 * round_up(t->a->dv, NR), NR, (int64_t)NR * u->packed};
@@ -105,6 +108,7 @@ static void values(const Task *t, const Tile *u)
         CPU(tile_mm)
         (m, t->a->dv, seen_before(u, i + m), a_cols(t->s + i, BQ), v, t->o + i * t->o_ld, t->o_ld,
          u->k0 == 0 ? TILE_SET : TILE_ADD);
+        t->flops += tile_flops(m, t->a->dv, seen_before(u, i + m));
     }
 }
 
@@ -263,6 +267,7 @@ static void one_task(const Fwd *f, int64_t pair, int64_t slot, int64_t q0, int64
         scale_queries(&t);
     for (int64_t k0 = from; k0 < min64(end, from + f->span); k0 += BK)
         one_tile(&t, k0, end, attn_seen(a, t.keys, a->q_len - 1));
+    tally(f->flops, t.flops);
     if (end > from + f->span)
         rest(f, &t, o, true);
     else
@@ -331,6 +336,7 @@ static void fill_back(const Fwd *f, int64_t n)
 Status CPU(attn_fwd_tiled)(Dev *d, const Attn *a)
 {
     Fwd f = plan(a);
+    double flops = 0;
     void *scratch;
     const int64_t pairs = a->batch * a->heads, packed = f.group * (f.k_size + f.v_size);
     const int64_t resting = f.span < f.k_end ? round_up(a->q_len, 16) : 0;
@@ -338,6 +344,7 @@ Status CPU(attn_fwd_tiled)(Dev *d, const Attn *a)
     const int64_t back = a->bias != NULL ? a->k_len + a->q_pos + a->q_len - 1 + BQ : 0;
     TRY(dev_scratch(d, (size_t)(all + back) * sizeof(float), &scratch));
     f.packed = scratch;
+    f.flops = &flops;
     f.max = f.packed + packed;
     f.sum = f.max + resting;
     f.scratch = f.sum + resting;
@@ -349,5 +356,6 @@ Status CPU(attn_fwd_tiled)(Dev *d, const Attn *a)
     for (int64_t first = 0; first < pairs; first += f.group)
         for (int64_t from = 0; from == 0 || from < f.k_end; from += f.span)
             one_group(&f, first, min64(f.group, pairs - first), from);
+    dev_count_flops(d, flops);
     return ST_OK;
 }

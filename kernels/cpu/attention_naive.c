@@ -18,6 +18,7 @@ typedef struct Naive {
     const Attn *a;
     float *p, *dp; /* (heads, q_len, k_len) of the batch row at hand */
     float *gemm;   /* scratch of the products */
+    double *flops;
 } Naive;
 
 static Gemm product(int64_t m, int64_t n, int64_t k, Mat a, Mat b)
@@ -43,6 +44,7 @@ static void run(const Naive *f, Gemm g, double alpha, float *c, int64_t row, boo
     g.c = c;
     g.ldc = row;
     CPU(gemm_in)(&g, f->gemm);
+    *f->flops += CPU(gemm_flops)(&g);
 }
 
 /* Head h of batch row b of each operand, and of gradients where they are wanted. */
@@ -240,14 +242,16 @@ static size_t gemm_floats(const Attn *a, bool bwd)
 static Status each_batch(Dev *d, const Attn *a, bool bwd)
 {
     const int64_t size = a->heads * a->q_len * a->k_len;
+    double flops = 0;
     void *scratch;
     CHECK(a->matrix != NULL && (!bwd || a->d_matrix != NULL));
     TRY(dev_scratch(d, gemm_floats(a, bwd) * sizeof(float), &scratch));
     for (int64_t b = 0; b < a->batch; b++) {
         Naive f = {a, (float *)a->matrix + b * size, bwd ? (float *)a->d_matrix + b * size : NULL,
-                   scratch};
+                   scratch, &flops};
         bwd ? backward(&f, b) : forward(&f, b);
     }
+    dev_count_flops(d, flops);
     return ST_OK;
 }
 

@@ -145,13 +145,14 @@ Step CPU(cut_step)(const Cut *c, int64_t b0, int64_t t0);
 /* Chunk q of the step in batch row b. */
 Span CPU(cut_span)(const Cut *c, const Step *at, int64_t b, int q);
 
-/* Rows [i0,i1) of [c ql | A], chunks_left apart. kpack: local_scale kq' of the chunk, (S,keys). */
-void CPU(chunks_scores)(const Chunks *a, const Span *s, const float *kpack, int i0, int i1,
-                        float *left);
+/* Rows [i0,i1) of [c ql | A], chunks_left apart. kpack: local_scale kq' of the chunk, (S,keys).
+ * This and the next return the flops of their products. */
+double CPU(chunks_scores)(const Chunks *a, const Span *s, const float *kpack, int i0, int i1,
+                          float *left);
 /* Columns [j, j + NR) of the span's output. v: values of the chunk; right ((S + C), NR) begins with
  * M of those columns and takes v behind it; ahead: values that will be wanted next, or NULL. */
-void CPU(chunks_out)(const Chunks *a, const Span *s, const float *left, const float *v, int j,
-                     float *right, const float *ahead);
+double CPU(chunks_out)(const Chunks *a, const Span *s, const float *left, const float *v, int j,
+                       float *right, const float *ahead);
 
 /* Whole chunks, forward: reads and updates a->sum if there is one. */
 Status CPU(chunks_run)(Dev *d, const Chunks *a, int64_t base, int64_t len);

@@ -128,5 +128,10 @@ Status CPU(chunks_decode)(Dev *d, const Chunks *a)
     memset(a->o, 0, (size_t)(a->batch * e) * sizeof(float));
     for (int64_t b = 0; b < a->batch; b++)
         slabs_fold((float *)scratch + b * parts * e, parts, e, e, (float *)a->o + b * e);
+    for (int64_t b = 0; b < a->batch; b++) {
+        const Token t = token_of(a, b);
+        const double state = (double)((t.c != 0.0f) + (t.keys > t.first)) * a->s * (double)e;
+        dev_count_flops(d, 2 * (state + (double)t.keys * (double)(a->s + e)));
+    }
     return ST_OK;
 }

@@ -10,6 +10,7 @@ typedef struct Run {
     float *left, *keys; /* (group,step,left), (group,spans) packed keys */
     float *state;       /* (group) states in panels */
     float *right;       /* (threads, S + C, NR) */
+    double *flops;
 } Run;
 
 static Status run_init(Dev *d, Run *r)
@@ -62,17 +63,19 @@ static void make_scores(const Run *r, const Step *at)
                 const float *keys = r->keys + (size_t)s.slot * chunks_keys(r->a);
                 int end = min_int(i + QUERY_BLOCK, s.n);
                 if (i < s.n)
-                    CPU(chunks_scores)(r->a, &s, keys, i, end, left);
+                    tally(r->flops, CPU(chunks_scores)(r->a, &s, keys, i, end, left));
             }
 }
 
-/* m += kl' v of the span's chunk, columns [j, j + NR), whose values lie packed behind M */
-static void advance(const Run *r, const Span *s, int j, const float *right, float *m)
+/* m += kl' v of the span's chunk, columns [j, j + NR), whose values lie packed behind M; its flops
+ */
+static double advance(const Run *r, const Span *s, int j, const float *right, float *m)
 {
     const Chunks *a = r->a;
     TileB v = {right + (int64_t)a->s * NR, NR, 0};
     tile_mm(a->s, min_int(NR, a->e - j), s->keys,
             a_cols((const float *)a->kl + s->start * a->s, a->s), v, m, NR, TILE_ADD);
+    return tile_flops(a->s, min_int(NR, a->e - j), s->keys);
 }
 
 /* Columns [j0,j1) of batch row b through the chunks of the step. */
@@ -82,6 +85,7 @@ static void walk(const Run *r, const Step *at, int64_t b, int j0, int j1)
     const float *values = a->v;
     float *right = right_of(r), *state = r->state + (size_t)(b - at->b0) * chunks_state(a);
     bool more = at->t1 < r->cut.len || a->sum != NULL; /* someone will want the state */
+    double flops = 0;
     for (int q = 0; q < at->spans; q++) {
         Span s = CPU(cut_span)(&r->cut, at, b, q);
         bool done = a->causal && s.first + s.n == a->chunk && (more || q + 1 < at->spans);
@@ -92,11 +96,12 @@ static void walk(const Run *r, const Step *at, int64_t b, int j0, int j1)
             if (s.c != 0.0f)
                 memcpy(right, m, (size_t)a->s * NR * sizeof *m);
             const float *ahead = j + NR < j1 ? v + j + NR : next;
-            CPU(chunks_out)(a, &s, left, v, j, right, ahead);
+            flops += CPU(chunks_out)(a, &s, left, v, j, right, ahead);
             if (done)
-                advance(r, &s, j, right, m);
+                flops += advance(r, &s, j, right, m);
         }
     }
+    tally(r->flops, flops);
 }
 
 static void make_out(const Run *r, const Step *at)
@@ -121,6 +126,7 @@ static void total(const Run *r, int64_t b, int j, int n, float *m)
         pack_rows(NR, k, n, (const float *)a->v + row * a->e + j, a->e, 1.0f, right);
         tile_mm(a->s, n, k, a_cols((const float *)a->kl + row * a->s, a->s), (TileB){right, NR, 0},
                 m, NR, TILE_ADD);
+        tally(r->flops, tile_flops(a->s, n, k));
     }
 }
 
@@ -157,8 +163,10 @@ static void keep_state(const Run *r, int64_t b0, int64_t b1)
 
 Status CPU(chunks_run)(Dev *d, const Chunks *a, int64_t base, int64_t len)
 {
-    Run run = {.a = a, .cut = CPU(cut_of)(a, base, len, chunks_left(a))}, *r = &run;
-    TRY(run_init(d, r));
+    double flops = 0;
+    Run run = {.a = a, .cut = CPU(cut_of)(a, base, len, chunks_left(a)), .flops = &flops};
+    const Run *r = &run;
+    TRY(run_init(d, &run));
 #pragma omp parallel if (chunks_work(a, len) > PARALLEL_FROM)
     for (int64_t b0 = 0; b0 < a->batch; b0 += r->cut.group) {
         int64_t b1 = min64(b0 + r->cut.group, a->batch);
@@ -173,6 +181,7 @@ Status CPU(chunks_run)(Dev *d, const Chunks *a, int64_t base, int64_t len)
         if (a->sum != NULL)
             keep_state(r, b0, b1);
     }
+    dev_count_flops(d, flops);
     return ST_OK;
 }
 

@@ -58,14 +58,15 @@ static void relu2(float *row, int see, int n, float post)
         row[j] = 0.0f;
 }
 
-void CPU(chunks_scores)(const Chunks *a, const Span *s, const float *kpack, int i0, int i1,
-                        float *left)
+double CPU(chunks_scores)(const Chunks *a, const Span *s, const float *kpack, int i0, int i1,
+                          float *left)
 {
     int64_t ld = chunks_left(a);
     const float *qq = (const float *)a->qq + s->row * a->s;
     const float *ql = (const float *)a->ql + s->row * a->s;
-    tile_mm(i1 - i0, span_sees(a, s, s->first + i1), a->s, a_rows(qq + (int64_t)i0 * a->s, a->s),
-            b_packed(kpack, a->s), left + i0 * ld + a->s, ld, TILE_SET);
+    const int sees = span_sees(a, s, s->first + i1);
+    tile_mm(i1 - i0, sees, a->s, a_rows(qq + (int64_t)i0 * a->s, a->s), b_packed(kpack, a->s),
+            left + i0 * ld + a->s, ld, TILE_SET);
     for (int i = i0; i < i1; i++) {
         int tile_end = min_int(i / MR * MR + MR, s->n); /* chunks_out reads MR rows as one */
         if (a->bias != NULL)
@@ -76,10 +77,11 @@ void CPU(chunks_scores)(const Chunks *a, const Span *s, const float *kpack, int 
         if (s->c != 0.0f)
             row_scale(left + i * ld, ql + (int64_t)i * a->s, a->s, s->c);
     }
+    return tile_flops(i1 - i0, sees, a->s);
 }
 
-void CPU(chunks_out)(const Chunks *a, const Span *s, const float *left, const float *v, int j,
-                     float *right, const float *ahead)
+double CPU(chunks_out)(const Chunks *a, const Span *s, const float *left, const float *v, int j,
+                       float *right, const float *ahead)
 {
     int64_t ld = chunks_left(a);
     int n = min_int(NR, a->e - j);
@@ -88,12 +90,15 @@ void CPU(chunks_out)(const Chunks *a, const Span *s, const float *left, const fl
     TileB b = {right + (int64_t)skip * NR, NR, 0};
     pack_rows(NR, span_sees(a, s, s->first + s->n), n, v + j, a->e, 1.0f,
               right + (int64_t)a->s * NR);
+    double flops = 0;
     for (int i = 0; i < s->n; i += MR) {
-        int rows = min_int(MR, s->n - i);
+        int rows = min_int(MR, s->n - i), k = a->s - skip + span_sees(a, s, s->first + i + rows);
         tile_fetch(o + (int64_t)i * a->e, a->e, rows);
         if (ahead != NULL)
             tile_fetch(ahead + (int64_t)i * a->e, a->e, rows);
-        tile_mm(rows, n, a->s - skip + span_sees(a, s, s->first + i + rows),
-                a_rows(left + i * ld + skip, ld), b, o + (int64_t)i * a->e, a->e, TILE_SET);
+        tile_mm(rows, n, k, a_rows(left + i * ld + skip, ld), b, o + (int64_t)i * a->e, a->e,
+                TILE_SET);
+        flops += tile_flops(rows, n, k);
     }
+    return flops;
 }

@@ -12,6 +12,7 @@ typedef struct Open {
     int64_t row, chunk_at; /* absolute position of the chunk's first row */
     int first, n;
     float *left, *keys, *right; /* (B,n,left), (B) packed keys, (threads, S + C, NR) */
+    double *flops;
 } Open;
 
 static bool closes(const Open *r)
@@ -55,6 +56,7 @@ static void gather(const Open *r, const Span *s, int64_t b, int j, const float *
     float *sum = (float *)a->sum + b * a->s * a->e + j;
     tile_mm(a->s, n, valid, a_cols((const float *)a->kl + s->row * a->s, a->s),
             (TileB){right + (int64_t)(a->s + s->first) * NR, NR, 0}, part, a->e, TILE_ADD);
+    tally(r->flops, tile_flops(a->s, n, valid));
     for (int p = 0; closes(r) && p < a->s; p++) {
         row_add(sum + (int64_t)p * a->e, part + (int64_t)p * a->e, n);
         memset(part + (int64_t)p * a->e, 0, (size_t)n * sizeof *part);
@@ -71,7 +73,7 @@ static void panel(const Open *r, int64_t b, int j)
                   a->e, 1.0f, right);
     const float *left = r->left + s.at * chunks_left(a);
     const float *vals = (const float *)a->vals + b * a->chunk * a->e;
-    CPU(chunks_out)(a, &s, left, vals, j, right, NULL);
+    tally(r->flops, CPU(chunks_out)(a, &s, left, vals, j, right, NULL));
     gather(r, &s, b, j, right);
 }
 
@@ -99,7 +101,8 @@ static void block(const Open *r)
                 Span s = span_of(r, b);
                 const float *keys = r->keys + (size_t)b * chunks_keys(a);
                 float *left = r->left + s.at * chunks_left(a);
-                CPU(chunks_scores)(a, &s, keys, i, min_int(i + QUERY_BLOCK, r->n), left);
+                const int end = min_int(i + QUERY_BLOCK, r->n);
+                tally(r->flops, CPU(chunks_scores)(a, &s, keys, i, end, left));
             }
 #pragma omp for collapse(2)
         for (int64_t b = 0; b < a->batch; b++)
@@ -111,7 +114,8 @@ static void block(const Open *r)
 static Status open_piece(Dev *d, const Chunks *a, int64_t row, int64_t n)
 {
     int64_t first = (a->pos + row) % a->chunk;
-    Open r = {a, row, a->pos + row - first, (int)first, (int)n, NULL, NULL, NULL};
+    double flops = 0;
+    Open r = {a, row, a->pos + row - first, (int)first, (int)n, NULL, NULL, NULL, &flops};
     size_t left = (size_t)(a->batch * n * chunks_left(a));
     size_t keys = (size_t)a->batch * chunks_keys(a);
     size_t right = (size_t)omp_get_max_threads() * (size_t)(a->s + a->chunk) * NR;
@@ -121,6 +125,7 @@ static Status open_piece(Dev *d, const Chunks *a, int64_t row, int64_t n)
     r.keys = r.left + left;
     r.right = r.keys + keys;
     block(&r);
+    dev_count_flops(d, flops);
     return ST_OK;
 }
 

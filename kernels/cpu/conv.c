@@ -194,6 +194,7 @@ Status CPU(conv_fwd)(Dev *d, const Conv *a)
     }
     for (int64_t b = 0; b < a->batch && a->halo != NULL; b++)
         keep_halo(a, b);
+    dev_count_flops(d, 2.0 * (double)(a->batch * a->len) * (double)a->width * a->taps);
     return ST_OK;
 }
 

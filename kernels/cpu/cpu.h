@@ -11,18 +11,31 @@
 #include "kernels/cpu/vec.h"
 #include "kernels/kernels.h"
 
+/* Products tell the device what they did (dev_count_flops), and not what was asked for: hidden
+ * pairs of tiles and padding count. Threads add theirs to one sum; these are whole numbers, so
+ * exact. */
+static inline void tally(double *sum, double flops)
+{
+#pragma omp atomic
+    *sum += flops;
+}
+
 /* Less work than this (multiply-adds, or floats moved) is not worth waking other threads. */
 enum { PARALLEL_FROM = 1 << 16 };
 
 extern const Kernels CPU(kernels);
 
 Status CPU(gemm)(Dev *d, const Gemm *a);
-/* The same with scratch of the caller's: CPU(gemm_scratch)(a) floats, 64-byte aligned. */
+/* What it does, padding of vectors with it. */
+double CPU(gemm_flops)(const Gemm *a);
+/* The same with scratch of the caller's, and not counted: CPU(gemm_scratch)(a) floats, 64-byte
+ * aligned. */
 size_t CPU(gemm_scratch)(const Gemm *a);
 void CPU(gemm_in)(const Gemm *a, float *scratch);
 /* At most SKINNY rows of A, not transposed: reads B in place, at the speed of memory. */
 enum { SKINNY = 8 };
 void CPU(gemm_skinny)(const Gemm *a);
+double CPU(skinny_flops)(const Gemm *a);
 Status CPU(attn_fwd)(Dev *d, const Attn *a);
 Status CPU(attn_bwd)(Dev *d, const Attn *a);
 Status CPU(chunks_fwd)(Dev *d, const Chunks *a);
@@ -42,6 +55,8 @@ Status CPU(affine_bwd)(Dev *d, const Affine *a);
 Status CPU(conv_fwd)(Dev *d, const Conv *a);
 Status CPU(conv_bwd)(Dev *d, const Conv *a);
 Status CPU(mult_fwd)(Dev *d, const Mult *a);
+/* At most SKINNY rows: g and e are read once. */
+Status CPU(mult_few)(Dev *d, const Mult *a);
 Status CPU(mult_bwd)(Dev *d, const Mult *a);
 Status CPU(modconv_fwd)(Dev *d, const ModConv *a);
 Status CPU(modconv_bwd)(Dev *d, const ModConv *a);

@@ -181,6 +181,11 @@ void CPU(gemm_in)(const Gemm *a, float *scratch)
         }
 }
 
+double CPU(gemm_flops)(const Gemm *a)
+{
+    return is_skinny(a) ? CPU(skinny_flops)(a) : tile_flops(a->m, a->n, a->k);
+}
+
 Status CPU(gemm)(Dev *d, const Gemm *a)
 {
     void *scratch = NULL;
@@ -188,5 +193,6 @@ Status CPU(gemm)(Dev *d, const Gemm *a)
         return ST_OK;
     TRY(dev_scratch(d, CPU(gemm_scratch)(a) * sizeof(float), &scratch));
     CPU(gemm_in)(a, scratch);
+    dev_count_flops(d, CPU(gemm_flops)(a));
     return ST_OK;
 }

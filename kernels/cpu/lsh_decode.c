@@ -10,6 +10,8 @@
 #include "kernels/cpu/lsh.h"
 #include "kernels/cpu/rows.h"
 
+enum { SKIP = 8 }; /* vectors of buckets looked at at once: matches are rare */
+
 typedef struct Decode {
     const LshDecode *a;
     int64_t mine; /* floats of one thread: window positions, window scores */
@@ -29,12 +31,30 @@ static unsigned matches(const LshDecode *a, const float *bucket, int64_t p, int6
     return bits;
 }
 
+/* Does none of positions [j, j + SKIP VW), all before p, share a bucket with p? */
+static bool none(const LshDecode *a, const float *bucket, int64_t p, int64_t j)
+{
+    vi any = {0};
+    int32_t all = 0;
+    for (int r = 0; r < a->rounds; r++, bucket += a->cap)
+        for (int v = 0; v < SKIP; v++)
+            any |= vload(bucket + j + v * VW) == vset(bucket[p]);
+    for (int i = 0; i < VW; i++)
+        all |= any[i];
+    return all == 0;
+}
+
 /* Appends to `pick`, newest first, the positions of [0, p] that match (or do not); stops when the
  * window is full. Returns how many there are now. */
 static int64_t scan(const LshDecode *a, const float *bucket, int64_t p, bool match, int32_t *pick,
                     int64_t n)
 {
     for (int64_t j = p / VW * VW; j >= 0 && n < a->window; j -= VW) {
+        while (match && j >= (SKIP - 1) * VW && j + VW <= p &&
+               none(a, bucket, p, j - (SKIP - 1) * VW))
+            j -= SKIP * VW;
+        if (j < 0)
+            break;
         const unsigned all =
             p + 1 - j < VW ? (1u << (p + 1 - j)) - 1 : (unsigned)((1ull << VW) - 1);
         unsigned bits = matches(a, bucket, p, j);
@@ -112,6 +132,11 @@ Status CPU(lsh_decode)(Dev *d, const LshDecode *a)
     f.scratch = scratch;
     const double work = (double)pairs * (double)a->q_len *
                         (double)(a->pos * a->rounds + a->window * (a->d + a->dv));
+    double seen = 0; /* pairs; a key's own square counts with its product */
+    for (int64_t i = 0; i < a->batch * a->q_len; i++) {
+        const int64_t p = a->pos + i % a->q_len, b = i / a->q_len;
+        seen += (double)(a->lens != NULL && p >= a->lens[b] ? 0 : min64(a->window, p + 1) - 1);
+    }
 #pragma omp parallel if (work >= 2.0 * PARALLEL_FROM)
     {
 #pragma omp for schedule(static)
@@ -121,5 +146,6 @@ Status CPU(lsh_decode)(Dev *d, const LshDecode *a)
         for (int64_t n = 0; n < pairs; n++)
             one_head(&f, n);
     }
+    dev_count_flops(d, 2.0 * seen * (double)a->heads * (2 * a->d + a->dv));
     return ST_OK;
 }

@@ -28,6 +28,7 @@ typedef struct Fwd {
     float *part, *part_lse; /* (group, rounds, len, dv) and (group, rounds, len), if rounds > 1 */
     int32_t *count;         /* (threads, n_buckets + 1) */
     float *scratch;
+    double *flops;
 } Fwd;
 
 /* A tile of queries. */
@@ -39,6 +40,7 @@ typedef struct Rows {
     float m[LSH_TILE], l[LSH_TILE], alpha[LSH_TILE]; /* running maxima (base 2), sums, rescaling */
     float *row, *q, *s, *o;
     bool first;
+    double flops;
 } Rows;
 
 /* ---- keys ---- */
@@ -141,6 +143,7 @@ static void one_tile(Rows *t, const float *k, const float *v, const int32_t *key
     (t->n, a->dv, n, a_cols(t->s, LSH_TILE), b_packed(v, n), t->o, t->f->p.v_ld,
      t->first ? TILE_SET : TILE_ADD);
     t->first = false;
+    t->flops += tile_flops(n, t->cols, a->d) + tile_flops(t->n, a->dv, n);
 }
 
 /* o = sums / l, or v where nothing but itself is seen; returns log-sum-exp (base 2). */
@@ -219,6 +222,7 @@ static void one_strip(const Fwd *f, int64_t pair, int64_t slot, int64_t strip)
         }
         one_chunk(&t, chunk, order, ring);
     }
+    tally(f->flops, t.flops);
 }
 
 /* ---- rounds put together ---- */
@@ -289,6 +293,7 @@ static Fwd plan(const Lsh *a)
 Status CPU(lsh_fwd)(Dev *d, const Lsh *a)
 {
     Fwd f = plan(a);
+    double flops = 0;
     void *scratch;
     const int64_t parts = a->rounds > 1 ? round_up(f.group * a->rounds * a->len, 16) : 0;
     const int64_t order = round_up(f.group * f.p.items, 16);
@@ -298,6 +303,7 @@ Status CPU(lsh_fwd)(Dev *d, const Lsh *a)
     const int64_t all = parts * (a->dv + 1) + order + place + count + threads * f.mine;
     TRY(dev_scratch(d, (size_t)all * sizeof(float), &scratch));
     f.scratch = scratch;
+    f.flops = &flops;
     f.part = f.scratch + threads * f.mine;
     f.part_lse = f.part + parts * a->dv;
     f.p.order = (void *)(f.part_lse + parts);
@@ -307,5 +313,6 @@ Status CPU(lsh_fwd)(Dev *d, const Lsh *a)
 #pragma omp parallel if (work * (a->d + a->dv) >= 8.0 * PARALLEL_FROM)
     for (int64_t first = 0; first < f.p.pairs; first += f.group)
         one_group(&f, first, min64(f.group, f.p.pairs - first));
+    dev_count_flops(d, flops);
     return ST_OK;
 }

@@ -100,6 +100,9 @@ Status CPU(lsh_hash)(Dev *d, const LshHash *a)
         for (int64_t n = 0; n < pairs * tiles; n++)
             hash_tile(&f, n / tiles, n % tiles * HASH_ROWS);
     }
+    for (int i = 0; i < 2; i++)
+        dev_count_flops(d, (double)(pairs * a->rounds) *
+                               tile_flops((i == 0 ? a->n1 : a->n2) / 2, a->len, a->d));
     return ST_OK;
 }
 

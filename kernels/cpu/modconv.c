@@ -164,6 +164,7 @@ Status CPU(modconv_fwd)(Dev *d, const ModConv *a)
     TRY(dev_scratch(d, (size_t)(packed_size(&p) + lines_size(&p)) * sizeof(float), &scratch));
     pack_weights(&p, a->w, scratch);
     convolve(&p, (float *)scratch + packed_size(&p));
+    dev_count_flops(d, tile_flops(rows_of(&p), p.out, line_of(&p)));
     return ST_OK;
 }
 

@@ -11,9 +11,10 @@
 #include "kernels/cpu/cpu.h"
 
 enum {
-    GROUP = 4,  /* units at a time */
-    COLS = 256, /* least columns of a task */
-    FEW = 16    /* rows that are cut by columns and units */
+    GROUP = 4,    /* units at a time */
+    AHEAD = 1024, /* numbers asked for in advance where rows come from memory */
+    COLS = 256,   /* least columns of a task */
+    FEW = 16      /* rows that are cut by columns and units */
 };
 
 static const float *unit(const SparseFf *a, const void *w, int64_t r, int64_t k)
@@ -21,9 +22,20 @@ static const float *unit(const SparseFf *a, const void *w, int64_t r, int64_t k)
     return (const float *)w + (k * a->block + a->pick[r * a->blocks + k]) * a->width;
 }
 
-/* out[i] = x . row[i], n <= GROUP rows of `width` numbers. n is a constant. */
+/* The two lines that are needed a page later: of the row, then of the one that comes after it. */
+static inline void ask_for(const float *row, const float *next, int64_t c, int64_t width)
+{
+    const int64_t at = c + AHEAD - width;
+    const float *p = at < 0 ? row + c + AHEAD : next + at;
+    __builtin_prefetch(p);
+    __builtin_prefetch(p + 16);
+}
+
+/* out[i] = x . row[i], n <= GROUP rows of `width` numbers; next: rows that will be wanted then, or
+ * NULL. n, and whether there is a next, are constants. */
 __attribute__((always_inline)) static inline void dots(const int n, int64_t width, const float *x,
-                                                       const float *const row[], float out[])
+                                                       const float *const row[],
+                                                       const float *const next[], float out[])
 {
     vf even[GROUP], odd[GROUP];
     int64_t c = 0;
@@ -31,6 +43,8 @@ __attribute__((always_inline)) static inline void dots(const int n, int64_t widt
         even[i] = odd[i] = vset(0);
     for (; c + 2 * VW <= width; c += 2 * VW) {
         const vf x0 = vload(x + c), x1 = vload(x + c + VW);
+        for (int i = 0; i < n && next != NULL; i++)
+            ask_for(row[i], next[i], c, width);
         for (int i = 0; i < n; i++) {
             even[i] += x0 * vload(row[i] + c);
             odd[i] += x1 * vload(row[i] + c + VW);
@@ -52,12 +66,28 @@ static void unit_dots(const SparseFf *a, const float *x, const void *w, int64_t 
     for (; k + GROUP <= k1; k += GROUP) {
         for (int i = 0; i < GROUP; i++)
             row[i] = unit(a, w, r, k + i);
-        dots(GROUP, a->width, x, row, out + k - k0);
+        dots(GROUP, a->width, x, row, NULL, out + k - k0);
     }
     for (; k < k1; k++) {
         row[0] = unit(a, w, r, k);
-        dots(1, a->width, x, row, out + k - k0);
+        dots(1, a->width, x, row, NULL, out + k - k0);
     }
+}
+
+/* The same for one group, from memory. */
+static void cold_dots(const SparseFf *a, const float *x, const void *w, int64_t r, int64_t k0,
+                      float *out)
+{
+    const float *row[GROUP], *next[GROUP];
+    if (k0 + GROUP > a->blocks) {
+        unit_dots(a, x, w, r, k0, a->blocks, out);
+        return;
+    }
+    for (int i = 0; i < GROUP; i++) {
+        row[i] = unit(a, w, r, k0 + i);
+        next[i] = unit(a, w, r, min64(a->blocks - 1, k0 + GROUP + i));
+    }
+    dots(GROUP, a->width, x, row, next, out);
 }
 
 /* y[0..n) += h[i] row[i], i < rows in order. */
@@ -72,14 +102,27 @@ add_rows(const int rows, int64_t n, const float h[], const float *const row[], f
     }
 }
 
-/* y[c0..c0+n) += sum_k h[k] (chosen row of w in block k), without those whose h is 0. */
+/* Asks for columns [c0, c0 + n) of the chosen row of block k, if it counts. */
+static void ask_for_unit(const SparseFf *a, const float *h, const void *w, int64_t r, int64_t k,
+                         int64_t c0, int64_t n)
+{
+    if (k >= a->blocks || h[k] == 0)
+        return;
+    for (const float *p = unit(a, w, r, k) + c0, *end = p + n; p < end; p += 16)
+        __builtin_prefetch(p);
+}
+
+/* y[c0..c0+n) += sum_k h[k] (chosen row of w in block k), without those whose h is 0. cold: they
+ * come from memory. */
 static void add_units(const SparseFf *a, const float *h, const void *w, int64_t r, int64_t c0,
-                      int64_t n, float *y)
+                      int64_t n, bool cold, float *y)
 {
     const float *row[GROUP];
     float factor[GROUP];
     int m = 0;
     for (int64_t k = 0; k < a->blocks; k++) {
+        if (cold)
+            ask_for_unit(a, h, w, r, k + 2 * GROUP, c0, n);
         if (h[k] == 0)
             continue;
         row[m] = unit(a, w, r, k) + c0;
@@ -105,15 +148,18 @@ static float mask(const SparseFf *a, int64_t r, int64_t k)
     return block_mask(block_soft(z, a->block), vset(z[a->pick[r * a->blocks + k]]))[0];
 }
 
-/* h = relu(u) c of a row. */
-static void hidden(const SparseFf *a, int64_t r, float *h)
+/* h = relu(u) c of a row; how many units count. */
+static int64_t hidden(const SparseFf *a, int64_t r, float *h)
 {
     const float *u = (const float *)a->u + r * a->blocks;
+    int64_t count = 0;
     for (int64_t k = 0; k < a->blocks; k++) {
         h[k] = u[k] <= 0 ? 0.0f : u[k];
         if (a->scaled && h[k] != 0)
             h[k] *= mask(a, r, k);
+        count += h[k] != 0;
     }
+    return count;
 }
 
 static void begin_row(const SparseFf *a, float *y, int64_t c0, int64_t n)
@@ -124,53 +170,55 @@ static void begin_row(const SparseFf *a, float *y, int64_t c0, int64_t n)
         memset(y + c0, 0, (size_t)n * sizeof *y);
 }
 
-/* h (rows, blocks): scratch. */
-static void by_rows(const SparseFf *a, float *h)
+/* h (rows, blocks): scratch. Returns how many units count in all. */
+static int64_t by_rows(const SparseFf *a, float *h)
 {
     const int64_t w = a->width;
-#pragma omp parallel for schedule(static)
+    int64_t count = 0;
+#pragma omp parallel for schedule(static) reduction(+ : count)
     for (int64_t r = 0; r < a->rows; r++) {
         float *y = (float *)a->y + r * w;
         unit_dots(a, (const float *)a->x + r * w, a->w1, r, 0, a->blocks,
                   (float *)a->u + r * a->blocks);
-        hidden(a, r, h + r * a->blocks);
+        count += hidden(a, r, h + r * a->blocks);
         begin_row(a, y, 0, w);
-        add_units(a, h + r * a->blocks, a->w2, r, 0, w, y);
+        add_units(a, h + r * a->blocks, a->w2, r, 0, w, false, y);
     }
+    return count;
 }
 
-static void by_parts(const SparseFf *a, float *h)
+static int64_t by_parts(const SparseFf *a, float *h)
 {
     const int64_t w = a->width, cols = max64(COLS, round_up(ceil_div(w, 16), 64));
     const int64_t across = ceil_div(w, cols), parts = ceil_div(a->blocks, GROUP);
+    int64_t count = 0;
 #pragma omp parallel if (a->rows * a->blocks * w > PARALLEL_FROM / 4)
     {
 #pragma omp for schedule(static)
         for (int64_t i = 0; i < a->rows * parts; i++) {
             const int64_t r = i / parts, k = i % parts * GROUP;
-            unit_dots(a, (const float *)a->x + r * w, a->w1, r, k, min64(a->blocks, k + GROUP),
+            cold_dots(a, (const float *)a->x + r * w, a->w1, r, k,
                       (float *)a->u + r * a->blocks + k);
         }
-#pragma omp for schedule(static)
+#pragma omp for schedule(static) reduction(+ : count)
         for (int64_t r = 0; r < a->rows; r++)
-            hidden(a, r, h + r * a->blocks);
+            count += hidden(a, r, h + r * a->blocks);
 #pragma omp for schedule(static)
         for (int64_t i = 0; i < a->rows * across; i++) {
             const int64_t r = i / across, c = i % across * cols, n = min64(cols, w - c);
             begin_row(a, (float *)a->y + r * w, c, n);
-            add_units(a, h + r * a->blocks, a->w2, r, c, n, (float *)a->y + r * w);
+            add_units(a, h + r * a->blocks, a->w2, r, c, n, true, (float *)a->y + r * w);
         }
     }
+    return count;
 }
 
 Status CPU(sparse_ff_fwd)(Dev *d, const SparseFf *a)
 {
     void *h;
     TRY(dev_scratch(d, (size_t)(a->rows * a->blocks) * sizeof(float), &h));
-    if (a->rows <= FEW)
-        by_parts(a, h);
-    else
-        by_rows(a, h);
+    const int64_t count = a->rows <= FEW ? by_parts(a, h) : by_rows(a, h);
+    dev_count_flops(d, 2.0 * (double)(a->rows * a->blocks + count) * a->width);
     return ST_OK;
 }
 
@@ -190,7 +238,7 @@ static void block_bwd(const SparseFf *a, int64_t k, float *du)
             continue;
         if (a->scaled)
             c = mask(a, r, k);
-        dots(1, w, dy, &row, out);
+        dots(1, w, dy, &row, NULL, out);
         *out *= c;
         c *= u;
         if (a->dw2 != NULL)
@@ -219,7 +267,7 @@ static void row_bwd(const SparseFf *a, int64_t r, const float *du)
 {
     const float *u = (const float *)a->u + r * a->blocks;
     if (a->dx != NULL)
-        add_units(a, du, a->w1, r, 0, a->width, (float *)a->dx + r * a->width);
+        add_units(a, du, a->w1, r, 0, a->width, false, (float *)a->dx + r * a->width);
     for (int64_t k = 0; k < a->blocks && a->dz != NULL; k++)
         if (du[k] != 0)
             dz_block(a, r, k, du[k] * u[k]);

@@ -68,8 +68,8 @@ static void all_columns(const Sru *a, void (*run)(const Sru *, int64_t, int64_t,
 
 Status CPU(sru_fwd)(Dev *d, const Sru *a)
 {
-    (void)d;
     all_columns(a, columns_fwd);
+    dev_count_flops(d, 8.0 * (double)(a->batch * a->len) * (double)a->width);
     return ST_OK;
 }
 

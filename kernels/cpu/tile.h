@@ -87,6 +87,11 @@ static inline int64_t round_up(int64_t n, int64_t to)
 {
     return (n + to - 1) / to * to;
 }
+/* Flops that tile_mm does for (m,n,k): the last columns are filled up to whole vectors. */
+static inline double tile_flops(int64_t m, int64_t n, int64_t k)
+{
+    return 2.0 * (double)m * (double)round_up(n, VW) * (double)k;
+}
 /* Row distance of a private copy: whole panels, and an odd number of cache lines. */
 static inline int64_t tile_pad(int64_t cols)
 {
