@@ -1,8 +1,8 @@
 /* profile.c - the named sweeps. A group reads like the flags that would ask for it.
  *
- * smoke is what CI runs; quick is `make bench` on a CPU: kernels and a sweep of five
- * minutes on two cores, then two minutes of trainings; full takes hours; paper has the sizes of the
- * papers, for a GPU. */
+ * smoke is what CI runs; quick is `make bench` on a CPU: kernels and a sweep of
+ * under seven minutes on two cores, then two minutes of trainings; full takes hours; paper has the
+ * sizes of the papers, for a GPU. */
 #include "bench/profile.h"
 
 #include "bench/size.h"
@@ -11,10 +11,10 @@
 #include <string.h>
 
 static const ProfileGroup smoke[] = {
-    {"all", "layer", "fwd,train", "tiled,naive", "512,1024", 0, false},
-    {"all", "mix", "fwd", "tiled", "512", 0, false},
-    {"all", "layer", "prefill", "tiled", "4096", 0, false},
-    {"all", "layer", "decode", "tiled", "512", 0, false},
+    {"all", "layer", "fwd,train", "tiled,naive", "512,1024", 0, false, false, NULL},
+    {"all", "mix", "fwd", "tiled", "512", 0, false, false, NULL},
+    {"all", "layer", "prefill", "tiled", "4096", 0, false, false, NULL},
+    {"all", "layer", "decode", "tiled", "512", 0, false, false, NULL},
     {.variants = NULL},
 };
 
@@ -22,42 +22,46 @@ static const ProfileGroup smoke[] = {
  * The million tokens of flash_linear is what the whole program is about: it always runs, and with
  * it a point of both where they can be compared. */
 #define FLAGSHIPS "vanilla,gau,flash_linear,scaling,lsh"
+#define SPARSE    "vanilla,scaling_ff,scaling_qkv,scaling"
 static const ProfileGroup quick[] = {
-    {"flash_linear", "layer", "prefill", "tiled", "1M", 120, true},
-    {"vanilla", "layer", "prefill", "tiled", "16k", 60, true},
-    {"flash_linear", "layer", "fwd", "tiled", "64k", 60, true},
-    {"all", "layer", "fwd", "tiled", "512,2k,8k,16k", 0, false},
-    {FLAGSHIPS, "layer", "fwd", "tiled", "1k,4k,32k,64k..1M", 0, false},
-    {"vanilla,gau", "layer", "fwd", "naive", "512,2k,8k,32k,128k,1M", 0, false},
-    {"all", "layer", "train", "tiled", "512,2k", 0, false},
-    {"all", "mix", "fwd", "tiled", "512,4k", 0, false},
-    {"vanilla,flash_linear", "layer", "prefill", "tiled", "4k,16k,64k,256k,1M", 0, false},
-    {"all", "layer", "decode", "tiled", "1k,16k", 0, false},
-    {FLAGSHIPS, "layer", "decode", "tiled", "4k,64k,256k,1M", 0, false},
-    {"all", "kernel", "all", "tiled", "512", 0, false}, /* sizes of their own */
+    {"flash_linear", "layer", "prefill", "tiled", "1M", 120, true, false, NULL},
+    {"vanilla", "layer", "prefill", "tiled", "16k", 60, true, false, NULL},
+    {"flash_linear", "layer", "fwd", "tiled", "64k", 60, true, false, NULL},
+    {"all", "layer", "fwd", "tiled", "4k", 0, false, true, NULL},
+    {"all", "layer", "fwd", "tiled", "512,2k,8k,16k", 0, false, false, NULL},
+    {FLAGSHIPS, "layer", "fwd", "tiled", "1k,32k,64k..1M", 0, false, false, NULL},
+    {"vanilla,gau", "layer", "fwd", "naive", "512,2k,8k,32k,128k,1M", 0, false, false, NULL},
+    {"all", "layer", "train", "tiled", "512,2k", 0, false, false, NULL},
+    {"all", "mix", "fwd", "tiled", "512,4k", 0, false, false, NULL},
+    {"vanilla,flash_linear", "layer", "prefill", "tiled", "4k,16k,64k,256k,1M", 0, false, false,
+     NULL},
+    {"all", "layer", "decode", "tiled", "1k,16k", 0, false, false, NULL},
+    {FLAGSHIPS, "layer", "decode", "tiled", "4k,64k,256k,1M", 0, false, false, NULL},
+    {SPARSE, "layer", "decode", "tiled", "32", 0, false, false, "d512,800m,d2048"},
+    {"all", "kernel", "all", "tiled", "512", 0, false, false, NULL}, /* sizes of their own */
     {.variants = NULL},
 };
 
 static const ProfileGroup full[] = {
-    {"flash_linear", "layer", "prefill", "tiled", "1M", 1200, true},
-    {"all", "layer", "fwd,bwd,train", "tiled,naive", "512..1M", 0, false},
-    {"all", "mix", "fwd,bwd", "tiled,naive", "512..1M", 0, false},
-    {"all", "layer", "prefill,decode", "tiled", "512..1M", 0, false},
-    {"all", "model", "fwd,train,decode", "tiled", "512..64k", 0, false},
-    {"all", "kernel", "all", "tiled", "512", 0, true},
+    {"flash_linear", "layer", "prefill", "tiled", "1M", 1200, true, false, NULL},
+    {"all", "layer", "fwd,bwd,train", "tiled,naive", "512..1M", 0, false, false, NULL},
+    {"all", "mix", "fwd,bwd", "tiled,naive", "512..1M", 0, false, false, NULL},
+    {"all", "layer", "prefill,decode", "tiled", "512..1M", 0, false, false, NULL},
+    {"all", "model", "fwd,train,decode", "tiled", "512..64k", 0, false, false, NULL},
+    {"all", "kernel", "all", "tiled", "512", 0, true, false, NULL},
     {.variants = NULL},
 };
 
 static const ProfileGroup paper[] = {
-    {"all", "layer", "fwd,bwd,train", "tiled,naive", "512..1M", 0, false},
-    {"all", "model", "train", "tiled", "512..8k", 0, false},
-    {"all", "layer", "prefill,decode", "tiled", "512..1M", 0, false},
+    {"all", "layer", "fwd,bwd,train", "tiled,naive", "512..1M", 0, false, false, NULL},
+    {"all", "model", "train", "tiled", "512..8k", 0, false, false, NULL},
+    {"all", "layer", "prefill,decode", "tiled", "512..1M", 0, false, false, NULL},
     {.variants = NULL},
 };
 
 static const ProfileGroup decode[] = {
-    {"vanilla,scaling_ff,scaling_qkv,scaling", "layer", "decode", "tiled", "32", 0, false},
-    {"vanilla,scaling_ff,scaling_qkv,scaling", "model", "decode", "tiled", "32", 0, false},
+    {SPARSE, "layer", "decode", "tiled", "32", 0, false, true, NULL},
+    {SPARSE, "model", "decode", "tiled", "32", 0, false, false, NULL},
     {.variants = NULL},
 };
 
@@ -85,7 +89,7 @@ const Profile profile_table[] = {
         .batch = 1,
         .segment = 4096,
         .time_limit = 15,
-        .budget = 300,
+        .budget = 400,
         .trained = "vanilla,transformer_pp,flash_linear,primer_ez",
         .training = {.tokens = 1 << 20,
                      .min_tokens = 1 << 18,
@@ -147,7 +151,11 @@ static Status group_of(const ProfileGroup *p, Group *g)
 {
     VariantNames variants = variant_names();
     KernelNames kernels = kernel_names();
-    *g = (Group){.time_limit = p->time_limit, .must = p->must, .slow_kernels = p->must};
+    SizeNames sizes = size_names();
+    *g = (Group){
+        .time_limit = p->time_limit, .must = p->must, .watch = p->watch, .slow_kernels = p->must};
+    if (p->sizes != NULL)
+        TRY(parse_names(p->sizes, "size", sizes.name, &g->sizes));
     TRY(parse_names("all", "kernel", kernels.name, &g->kernels));
     TRY(parse_names(p->variants, "variant", variants.name, &g->variants));
     TRY(parse_names(p->levels, "level", level_names, &g->levels));

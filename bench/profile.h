@@ -10,6 +10,8 @@ typedef struct ProfileGroup {
     double time_limit;                                  /* seconds a case; 0: the profile's */
     bool must;                                          /* never left out for the budget; of
                                                            kernels: the slow ones, too */
+    bool watch;                                         /* ops of its cases are watched, too */
+    const char *sizes;                                  /* names of sizes, or NULL */
 } ProfileGroup;
 
 typedef struct Profile {

@@ -214,9 +214,11 @@ static Status watch_ops(Run *r, const Job *j)
 
 Status run_ops(Run *r)
 {
-    for (int i = 0; i < r->plan.n && r->sweep.profile_ops; i++)
-        if (r->plan.job[i].status == ROW_OK)
-            TRY(watch_ops(r, &r->plan.job[i]));
+    for (int i = 0; i < r->plan.n; i++) {
+        const Job *j = &r->plan.job[i];
+        if (j->done && j->status == ROW_OK && (j->watch || r->sweep.profile_ops))
+            TRY(watch_ops(r, j));
+    }
     return ST_OK;
 }
 

@@ -9,6 +9,7 @@
 typedef struct Job {
     Case c;
     bool must;  /* never left out for want of time; its limits still end it */
+    bool watch; /* its ops are wanted, too */
     bool done;  /* it has its row: status and, for ROW_OK, seconds are known */
     bool fixed; /* the dry run said already how it ends: status and reason */
     RowStatus status;

@@ -58,6 +58,7 @@ static Job *jobs_of(const SweepCase *cases, int n)
     for (int i = 0; i < n; i++) {
         job[i].c = cases[i].c;
         job[i].must = cases[i].must;
+        job[i].watch = cases[i].watch;
     }
     return job;
 }
@@ -245,13 +246,13 @@ static Status measure_all(Run *r)
     plan_predict(&r->plan);
     plan_sort(&r->plan);
     TRY(run_cases(r));
+    TRY(run_ops(r));
     TRY(run_trainings(r));
     TRY(run_peers(r));
-    TRY(run_ops(r));
     TRY(session_append(&r->session, &end));
     summarise(r);
     fflush(stderr);
-    return report_kernels(r->sweep.out, stdout);
+    return report_kernels(r->sweep.out, r->sweep.profile_ops, stdout);
 }
 
 static Status show_plan(Run *r)
@@ -274,7 +275,7 @@ static Status run(Run *r, int argc, char *const argv[])
         return measure_all(r);
     progress_say(&r->session.progress, "%s: holds all %d rows already; --fresh measures them again",
                  r->sweep.out, r->plan.n + r->n_trainings);
-    return report_kernels(r->sweep.out, stdout);
+    return report_kernels(r->sweep.out, r->sweep.profile_ops, stdout);
 }
 
 static int exit_code(const Run *r, Status st, int signal)

@@ -116,7 +116,7 @@ static bool has(const Cases *l, const Case *c)
     return false;
 }
 
-static Status add(Cases *l, const Case *c, bool must)
+static Status add(Cases *l, const Group *g, const Case *c)
 {
     if (has(l, c))
         return ST_OK;
@@ -128,7 +128,7 @@ static Status add(Cases *l, const Case *c, bool must)
         l->at = grown;
         l->cap = cap;
     }
-    l->at[l->n++] = (SweepCase){*c, must};
+    l->at[l->n++] = (SweepCase){*c, g->must, g->watch};
     return ST_OK;
 }
 
@@ -199,16 +199,17 @@ static Case settled(const Sweep *s, const Group *g, Case c)
 }
 
 /* The same case at each size that is wanted; as it is where none is. */
-static Status add_sizes(Cases *l, const Sweep *s, const Case *c, const Variant *v, bool must)
+static Status add_sizes(Cases *l, const Sweep *s, const Group *g, const Case *c, const Variant *v)
 {
-    if (s->sizes == 0)
-        return add(l, c, must);
+    uint64_t sizes = s->sizes != 0 ? s->sizes : g->sizes;
+    if (sizes == 0)
+        return add(l, g, c);
     for (int i = 0; size_table[i].name != NULL; i++) {
         Case sized = *c;
-        if (!in(s->sizes, i))
+        if (!in(sizes, i))
             continue;
         TRY(size_apply(&size_table[i], v, &sized));
-        TRY(add(l, &sized, must));
+        TRY(add(l, g, &sized));
     }
     return ST_OK;
 }
@@ -233,7 +234,7 @@ static Status add_variant(Cases *l, const Sweep *s, const Group *g, const Varian
                     c.batch = s->batch;
                     c.segment = s->segment;
                     Case one = settled(s, g, c);
-                    TRY(add_sizes(l, s, &one, v, g->must));
+                    TRY(add_sizes(l, s, g, &one, v));
                 }
     return ST_OK;
 }
@@ -282,7 +283,7 @@ static Status add_kernels(Cases *l, const Sweep *s, const Group *g)
     for (const KernelCase *k = kernel_cases; k->kernel != NULL; k++) {
         Case c = kernel_case(s, g, k);
         if (in(g->levels, LEVEL_KERNEL) && wanted(g, k))
-            TRY(add(l, &c, g->must));
+            TRY(add(l, g, &c));
     }
     return ST_OK;
 }
@@ -305,6 +306,7 @@ Status sweep_cases(const Sweep *s, SweepCase **cases, int *n)
 Status sweep_trainings(const Sweep *s, SweepCase **cases, int *n)
 {
     const Training *t = &s->training;
+    const Group none = {0};
     Cases l = {0};
     Status st = ST_OK;
     for (int v = 0; variant_table[v] != NULL && st == ST_OK; v++) {
@@ -318,7 +320,7 @@ Status sweep_trainings(const Sweep *s, SweepCase **cases, int *n)
         c.hot = false;
         c.time_limit = t->time_limit;
         if (t->tokens > 0 && in(t->variants, v))
-            st = add(&l, &c, false);
+            st = add(&l, &none, &c);
     }
     *cases = l.at;
     *n = l.n;

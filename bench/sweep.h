@@ -5,7 +5,7 @@
 #include "bench/parse.h"
 #include "report/row.h"
 
-enum { SWEEP_MAX_GROUPS = 12, SWEEP_MAX_VARIANTS = 64 };
+enum { SWEEP_MAX_GROUPS = 16, SWEEP_MAX_VARIANTS = 64 };
 
 /* A product of axes. Sets are bit masks; bit i of variants is variant_table[i]. */
 typedef struct Group {
@@ -13,6 +13,8 @@ typedef struct Group {
     Lengths n;
     double time_limit; /* seconds a case; 0: the sweep's */
     bool must;         /* never left out for the budget */
+    bool watch;        /* a ROW_OPS for every case */
+    uint64_t sizes;    /* not 0, and the sweep has none: these of size_table */
     bool asked;        /* by the command line: combinations that do not exist become rows, too */
     uint64_t kernels;  /* level kernel: bit i is kernel_table[i]; their sizes are listed */
     bool slow_kernels; /* those that take long, too */
@@ -42,7 +44,7 @@ typedef struct Sweep {
     int64_t segment;
     int64_t mem_limit; /* bytes; 0: a share of what is free */
     bool causal, hot, fresh, dry_run;
-    bool profile_ops; /* a ROW_OPS for every case */
+    bool profile_ops; /* a ROW_OPS for every case of every group */
     char peer[512];   /* a program to be compared with, instead of a sweep; "": none */
     uint64_t seed;
     char set[160];
@@ -71,7 +73,7 @@ Status sweep_check(const Sweep *s);
  * caller frees *cases. */
 typedef struct SweepCase {
     Case c;
-    bool must;
+    bool must, watch;
 } SweepCase;
 Status sweep_cases(const Sweep *s, SweepCase **cases, int *n);
 /* The trainings as cases: level model, pass train, sizes 0, for they are solved. Free *cases. */

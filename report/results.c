@@ -173,7 +173,7 @@ static Status write_all(FILE *f, const Rows *rows, const PlotNotes *notes, const
     TRY(table_decode(f, rows));
     TRY(table_kernels(f, rows));
     table_peers(f, rows);
-    table_ops(f, rows);
+    TRY(table_largest(f, rows));
     TRY(table_checks(f, rows));
     TRY(table_leaks(f, rows));
     TRY(table_failures(f, rows));
@@ -218,13 +218,14 @@ Status report_make(const char *journal, const char *out_md, const char *plots_fo
     return st;
 }
 
-Status report_kernels(const char *journal, FILE *out)
+Status report_kernels(const char *journal, bool ops, FILE *out)
 {
     Rows rows;
     TRY(rows_load(journal, &rows));
     Status st = table_kernels(out, &rows);
     table_peers(out, &rows);
-    table_ops(out, &rows);
+    if (ops)
+        table_ops(out, &rows);
     rows_free(&rows);
     return st;
 }

@@ -13,8 +13,8 @@
 Status report_make(const char *journal, const char *out_md, const char *plots_folder,
                    const char *selftest);
 
-/* The tables of kernels, peers and ops alone, for a terminal; nothing where the journal has none.
- */
-Status report_kernels(const char *journal, FILE *out);
+/* The tables of kernels, peers and (if wanted) ops alone, for a terminal; nothing where the journal
+ * has none. */
+Status report_kernels(const char *journal, bool ops, FILE *out);
 
 #endif

@@ -16,8 +16,9 @@ Status table_costs(FILE *f, const Rows *rows);    /* parameters, flops a token *
 Status table_quality(FILE *f, const Rows *rows);
 void table_roof(FILE *f, const Rows *rows);
 void table_peers(FILE *f, const Rows *rows);
-void table_ops(FILE *f, const Rows *rows);
-Status table_decode(FILE *f, const Rows *rows); /* by model size */
+void table_ops(FILE *f, const Rows *rows);       /* op by op, for a terminal */
+Status table_largest(FILE *f, const Rows *rows); /* three costs of each step, and that folded */
+Status table_decode(FILE *f, const Rows *rows);  /* by model size */
 Status table_kernels(FILE *f, const Rows *rows);
 Status table_checks(FILE *f, const Rows *rows);
 Status table_leaks(FILE *f, const Rows *rows);    /* what choices see of the future */

@@ -104,6 +104,85 @@ static void put_level(FILE *f, const DecodeRows *d, Level level)
     fprintf(f, "\n");
 }
 
+/* ---- what keeps a block from the byte model's speed-up ---- */
+static const double PART = 0.7; /* of that speed-up: what is asked for */
+enum { WIDE = 2048, COSTS = 3 };
+
+/* The watched steps of the same case, or NULL. */
+static const Row *watched(const Rows *rows, const Row *r)
+{
+    char key[ROW_KEY_SIZE], other[ROW_KEY_SIZE];
+    case_key(&r->c, key, sizeof key);
+    for (const Row *ops = rows->row; ops < rows->row + rows->n; ops++) {
+        if (ops->kind != ROW_OPS || ops->status != ROW_OK)
+            continue;
+        case_key(&ops->c, other, sizeof other);
+        if (strcmp(key, other) == 0)
+            return ops;
+    }
+    return NULL;
+}
+
+static bool falls_short(const DecodeRows *d, const Row *r)
+{
+    return r->c.level == LEVEL_LAYER && r->c.width >= WIDE && r != decode_dense(d, r) &&
+           decode_speedup(d, r) < PART * decode_byte_speedup(d, r);
+}
+
+/* Part of the step in ops whose operations outlast their bytes. */
+static double arithmetic(const DecodeRows *d, const Row *ops)
+{
+    double sum = 0;
+    for (const OpShare *op = ops->op; op < ops->op + ops->n_ops; op++)
+        sum += op->flops / d->rate > op->bytes / d->bandwidth ? op->seconds : 0;
+    return sum / ops->watched_seconds;
+}
+
+static void put_costs(FILE *f, const DecodeRows *d, const Row *r, const Row *ops)
+{
+    fprintf(f, "| %s | ", r->c.size);
+    put_text(f, r->c.variant);
+    fprintf(f, " | %s |", text_percent(arithmetic(d, ops)).s);
+    for (int i = 0; i < COSTS; i++) {
+        const OpShare *op = &ops->op[i];
+        if (i >= ops->n_ops) {
+            fprintf(f, " |");
+            continue;
+        }
+        double bytes = op->bytes / d->bandwidth, both = bytes + op->flops / d->rate;
+        fprintf(f, " ");
+        put_text(f, op->op);
+        fprintf(f, " %s: %s, %s |", text_percent(op->seconds / ops->watched_seconds).s,
+                text_digits(bytes / op->seconds).s, text_digits(both / op->seconds).s);
+    }
+    fprintf(f, "\n");
+}
+
+/* Steps of decode_rows that fall short and were watched. */
+static void put_short(FILE *f, const Rows *rows, const DecodeRows *d)
+{
+    bool any = false;
+    for (int i = 0; i < d->n; i++) {
+        const Row *r = d->row[i], *ops = falls_short(d, r) ? watched(rows, r) : NULL;
+        if (ops == NULL)
+            continue;
+        if (!any)
+            fprintf(f,
+                    "Blocks of width %d or more that reach less than %.1f of the byte model's "
+                    "speed-up: the part of the token in ops whose operations at the SGEMM rate "
+                    "outlast their bytes at the bandwidth, and the three largest costs, each with "
+                    "its share of the token, the part of its own time that its bytes take at the "
+                    "bandwidth, and the part that bytes and then operations take.\n\n"
+                    "| size | variant | limited by operations | largest | second | third |\n"
+                    "|---|---|---:|---|---|---|\n",
+                    WIDE, PART);
+        any = true;
+        put_costs(f, d, r, ops);
+    }
+    if (any)
+        fprintf(f, "\n");
+}
+
 Status table_decode(FILE *f, const Rows *rows)
 {
     DecodeRows d;
@@ -118,6 +197,7 @@ Status table_decode(FILE *f, const Rows *rows)
                 "plus operations at the SGEMM rate would have: multiplicative layers save "
                 "bytes, not operations. Sizes that do not fit run the layers that do.\n\n");
         put_level(f, &d, LEVEL_LAYER);
+        put_short(f, rows, &d);
         put_level(f, &d, LEVEL_MODEL);
     }
     free(d.row);

@@ -137,6 +137,27 @@ Test(op_clock, the_ops_of_a_step_add_up)
     cr_expect_not_null(find(&row, "adamw", false));
 }
 
+/* Drawing the token and emptying the caches take longer than the token, and do not count. */
+Test(op_clock, a_cold_token_is_its_ops_alone)
+{
+    static Row row;
+    Case c = small_step();
+    c.level = LEVEL_LAYER;
+    c.pass = PASS_DECODE;
+    c.layers = 1;
+    c.evict = true;
+    ops_run(&c, &row);
+    cr_assert_eq(row.status, ROW_OK, "%s", row.reason);
+    double sum = 0;
+    for (int i = 0; i < row.n_ops; i++)
+        sum += row.op[i].seconds;
+    cr_expect_float_eq(sum, row.watched_seconds, 1e-9 * sum);
+    const OpShare *linear = find(&row, "linear", false), *tape = find(&row, "tape", false);
+    cr_assert(linear != NULL && tape != NULL);
+    cr_expect_eq(linear->calls, 6);
+    cr_expect_geq(tape->seconds, 0);
+}
+
 Test(op_clock, what_has_no_ops_has_a_reason)
 {
     static Row row;

@@ -361,7 +361,7 @@ Test(report, kernels_stand_against_their_bars)
     rows[0].roof = ROOF_BANDWIDTH;
     small_journal(&p, rows, COUNT(rows));
     FILE *f = open_memstream(&text, &size);
-    cr_assert_eq(report_kernels(p.journal, f), ST_OK, "%s", status_reason());
+    cr_assert_eq(report_kernels(p.journal, true, f), ST_OK, "%s", status_reason());
     fclose(f);
     const char *above = strstr(text, "| attention bwd"), *none = strstr(text, "| gemm fwd"),
                *below = strstr(text, "| norm fwd");
@@ -375,7 +375,7 @@ Test(report, kernels_stand_against_their_bars)
     text = NULL;
     small_journal(&p, rows, 0);
     f = open_memstream(&text, &size);
-    cr_expect_eq(report_kernels(p.journal, f), ST_OK);
+    cr_expect_eq(report_kernels(p.journal, true, f), ST_OK);
     fclose(f);
     cr_expect_str_eq(text, "");
     free(text);
@@ -390,7 +390,7 @@ Test(report, ops_have_shares_of_the_step)
     Row row = sample_row(ROW_OPS);
     small_journal(&p, &row, 1);
     FILE *f = open_memstream(&text, &size);
-    cr_assert_eq(report_kernels(p.journal, f), ST_OK, "%s", status_reason());
+    cr_assert_eq(report_kernels(p.journal, true, f), ST_OK, "%s", status_reason());
     fclose(f);
     cr_expect(strstr(text, "| linear bwd           |    13 |     750 ms |  75.0 %") != NULL, "%s",
               text);
@@ -413,7 +413,7 @@ Test(report, peers_have_ratios)
     rows[2].ratio_lo = 0.8;
     small_journal(&p, rows, COUNT(rows));
     FILE *f = open_memstream(&text, &size);
-    cr_assert_eq(report_kernels(p.journal, f), ST_OK, "%s", status_reason());
+    cr_assert_eq(report_kernels(p.journal, true, f), ST_OK, "%s", status_reason());
     fclose(f);
     cr_expect(strstr(text, "## Beside torch 1.13.0") != NULL, "%s", text);
     cr_expect(strstr(text, "|     200 ms |     300 ms |   1.50 | 1.45 to 1.60   |  1.2 | ahead") !=

@@ -353,3 +353,24 @@ Test(profile, quick_has_the_million_and_it_must_run)
     cr_expect_eq(n, 4, "%d trainings", n);
     free(cases);
 }
+
+Test(profile, quick_watches_every_variant_once_and_decodes_by_size)
+{
+    Sweep s = {.backend = "cpu", .causal = true, .threads = 1};
+    SweepCase *cases = NULL;
+    int n = 0, watched = 0, variants = 0, sized = 0;
+    cr_assert_eq(profile_apply("quick", &s), ST_OK);
+    cr_assert_eq(sweep_cases(&s, &cases, &n), ST_OK);
+    for (int i = 0; i < n; i++) {
+        const Case *c = &cases[i].c;
+        watched += cases[i].watch;
+        sized += c->size[0] != '\0';
+        cr_expect(!cases[i].watch || (c->n == 4096 && c->pass == PASS_FWD));
+        cr_expect(c->size[0] == '\0' || (c->evict && c->width >= 512 && c->width <= 2048));
+    }
+    while (variant_table[variants] != NULL)
+        variants++;
+    cr_expect_eq(watched, variants);
+    cr_expect_eq(sized, 4 * 3);
+    free(cases);
+}
