@@ -344,6 +344,11 @@ static void decodes(Dev *d)
             a.window = 200;
             expect_decode(d, a, spreads[s]);
         }
+    const LshDecode far = {/* matches are rare, and most buckets are passed over */
+                           .batch = 1, .q_len = 2, .pos = 1500, .cap = 1502, .window = 24,
+                           .heads = 2, .d = 8,     .dv = 8,     .rounds = 2};
+    expect_decode(d, far, 300);
+    expect_decode(d, far, 5000);
 }
 
 Test(cpu_lsh, decode)
