@@ -59,7 +59,7 @@ static Arr array(Duo *u, int64_t n, bool ids)
     return a;
 }
 
-static Arr filled(Duo *u, int64_t n, const double *x)
+Arr duo_given(Duo *u, int64_t n, const double *x)
 {
     Arr a = array(u, n, false);
     for (int side = 0; side < 2 && n > 0; side++)
@@ -75,7 +75,7 @@ Arr duo_shifted(Duo *u, int64_t n, double mean, double sd, uint32_t seed)
     rng_fill_normal(f, n, sd, seed, 5, 0);
     for (int64_t i = 0; i < n; i++)
         x[i] = (double)(float)((double)f[i] + mean); /* what float32 can hold */
-    Arr a = filled(u, n, x);
+    Arr a = duo_given(u, n, x);
     free(f);
     free(x);
     return a;
@@ -92,7 +92,7 @@ static Arr constant(Duo *u, int64_t n, double value)
     CHECK(x != NULL);
     for (int64_t i = 0; i < n; i++)
         x[i] = value;
-    Arr a = filled(u, n, x);
+    Arr a = duo_given(u, n, x);
     free(x);
     return a;
 }
@@ -138,6 +138,22 @@ Arr duo_random_ids(Duo *u, int64_t n, int32_t below, uint32_t seed)
     return a;
 }
 
+int64_t duo_differ(Duo *u, Arr a)
+{
+    int64_t n = 0;
+    int32_t *x[2];
+    for (int side = 0; side < 2; side++) {
+        x[side] = malloc((size_t)(a.n + 1) * sizeof(int32_t));
+        CHECK(x[side] != NULL);
+        duo_must(dev_read(u->d[side], x[side], a.b[side], (size_t)a.n * sizeof(int32_t)));
+    }
+    for (int64_t i = 0; i < a.n; i++)
+        n += x[TRIAL][i] != x[REF][i];
+    free(x[0]);
+    free(x[1]);
+    return n;
+}
+
 static bool odd_one(double x)
 {
     return isnan(x) || isinf(x);
@@ -167,11 +183,15 @@ double duo_error(Duo *u, Arr a)
     return most / (scale > 1 ? scale : 1);
 }
 
-void duo_same(Duo *u, Arr a, const char *name)
+void duo_note(Duo *u, double error, const char *name)
 {
-    double error = a.n > 0 ? duo_error(u, a) : 0;
     if (error > u->worst || u->where[0] == '\0') {
         u->worst = error;
         snprintf(u->where, sizeof u->where, "%s", name);
     }
+}
+
+void duo_same(Duo *u, Arr a, const char *name)
+{
+    duo_note(u, a.n > 0 ? duo_error(u, a) : 0, name);
 }

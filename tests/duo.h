@@ -29,6 +29,7 @@ void duo_close(Duo *u);
 void duo_clear(Duo *u);          /* frees the arrays */
 void duo_drop(Duo *u, int keep); /* all but the first so many */
 
+Arr duo_given(Duo *u, int64_t n, const double *x);
 Arr duo_random(Duo *u, int64_t n, double sd, uint32_t seed); /* normal, around 0 */
 Arr duo_shifted(Duo *u, int64_t n, double mean, double sd, uint32_t seed);
 Arr duo_nans(Duo *u, int64_t n); /* an output: what was there does not matter */
@@ -47,6 +48,9 @@ void duo_must(Status st);
 void duo_same(Duo *u, Arr a, const char *name);
 /* The largest |trial - ref| over the largest |ref| (or 1). */
 double duo_error(Duo *u, Arr a);
+/* Keeps an error if it is the worst so far: what duo_same does with duo_error. */
+void duo_note(Duo *u, double error, const char *name);
+int64_t duo_differ(Duo *u, Arr ids); /* how many ids differ */
 
 /* Families of cases: each runs all of its cases and leaves the worst error in u. */
 typedef struct Family {

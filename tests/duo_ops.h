@@ -21,5 +21,7 @@ void family_rel(Duo *u, bool small);
 void family_random(Duo *u, bool small);
 void family_mult(Duo *u, bool small); /* duo_modules.c */
 void family_modconv(Duo *u, bool small);
+void family_blocks(Duo *u, bool small); /* duo_sparse.c */
+void family_sparse_ff(Duo *u, bool small);
 
 #endif

@@ -20,5 +20,7 @@ const Family duo_families[] = {
     {"random", {1e-7, 1e-7, 1e-7}, family_random},
     {"mult", {2e-6, 4e-3, 4e-2}, family_mult},
     {"modconv", {2e-6, 4e-3, 4e-2}, family_modconv},
+    {"blocks", {2e-6, 2e-6, 2e-6}, family_blocks},
+    {"sparse_ff", {1e-5, 1e-5, 1e-5}, family_sparse_ff},
 };
 const int n_duo_families = COUNT(duo_families);
