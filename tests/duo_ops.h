@@ -23,5 +23,8 @@ void family_mult(Duo *u, bool small); /* duo_modules.c */
 void family_modconv(Duo *u, bool small);
 void family_blocks(Duo *u, bool small); /* duo_sparse.c */
 void family_sparse_ff(Duo *u, bool small);
+void family_lsh(Duo *u, bool small); /* duo_lsh.c */
+void family_lsh_hash(Duo *u, bool small);
+void family_lsh_decode(Duo *u, bool small);
 
 #endif

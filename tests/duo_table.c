@@ -22,5 +22,8 @@ const Family duo_families[] = {
     {"modconv", {2e-6, 4e-3, 4e-2}, family_modconv},
     {"blocks", {2e-6, 2e-6, 2e-6}, family_blocks},
     {"sparse_ff", {1e-5, 1e-5, 1e-5}, family_sparse_ff},
+    {"lsh", {5e-5, 2e-2, 1e-1}, family_lsh},
+    {"lsh_hash", {0, 0, 0}, family_lsh_hash},
+    {"lsh_decode", {2e-5, 2e-5, 2e-5}, family_lsh_decode},
 };
 const int n_duo_families = COUNT(duo_families);

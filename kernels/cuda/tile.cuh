@@ -21,11 +21,42 @@ struct Source {
     int64_t row; /* elements between rows */
     int64_t rows, cols;
     bool wide; /* 16 bytes at a time: p, row and cols allow it */
+    __device__ __forceinline__ bool has(int64_t r) const
+    {
+        return r < rows;
+    }
+    __device__ __forceinline__ const float *at(int64_t r) const
+    {
+        return p + r * row;
+    }
+};
+
+/* Rows in any order: row r is number place[r] of the matrix, or zeros where that is negative.
+ * place lies in shared memory. */
+struct Gathered {
+    const float *p;
+    int64_t row, cols;
+    const int *place;
+    bool wide;
+    __device__ __forceinline__ bool has(int64_t r) const
+    {
+        return place[r] >= 0;
+    }
+    __device__ __forceinline__ const float *at(int64_t r) const
+    {
+        return p + place[r] * row;
+    }
 };
 
 __device__ __forceinline__ Source source(const float *p, int64_t row, int64_t rows, int64_t cols)
 {
     return {p, row, rows, cols, (uintptr_t)p % 16 == 0 && row % 4 == 0 && cols % 4 == 0};
+}
+
+__device__ __forceinline__ Gathered gathered(const float *p, int64_t row, int64_t cols,
+                                             const int *place)
+{
+    return {p, row, cols, place, (uintptr_t)p % 16 == 0 && row % 4 == 0 && cols % 4 == 0};
 }
 
 /* What a slab's rows are apart: k_rows: a row is one k. */
@@ -35,24 +66,25 @@ __host__ __device__ constexpr int slab_row(int width, bool k_rows)
     return width + ((M == MATH_BF16) == k_rows ? 4 : 8);
 }
 
-/* Rows r0 .. r0 + ROWS and columns c0 .. c0 + COLS of s, by THREADS threads. */
-template <int ROWS, int COLS, int THREADS>
-__device__ void fetch(float *to, int to_row, const Source &s, int64_t r0, int64_t c0)
+/* Rows r0 .. r0 + ROWS and columns c0 .. c0 + COLS of s, a Source or Gathered, by THREADS threads.
+ */
+template <int ROWS, int COLS, int THREADS, class S>
+__device__ void fetch(float *to, int to_row, const S &s, int64_t r0, int64_t c0)
 {
     if (s.wide && c0 % 4 == 0) {
 #pragma unroll 2
         for (int i = threadIdx.x; i < ROWS * COLS / 4; i += THREADS) {
             const int r = i / (COLS / 4), c = i % (COLS / 4) * 4;
-            const bool in = r0 + r < s.rows && c0 + c < s.cols;
-            cp_async16(to + r * to_row + c, in ? s.p + (r0 + r) * s.row + c0 + c : s.p, in);
+            const bool in = s.has(r0 + r) && c0 + c < s.cols;
+            cp_async16(to + r * to_row + c, in ? s.at(r0 + r) + c0 + c : s.p, in);
         }
         return;
     }
 #pragma unroll 1
     for (int i = threadIdx.x; i < ROWS * COLS; i += THREADS) {
         const int r = i / COLS, c = i % COLS;
-        const bool in = r0 + r < s.rows && c0 + c < s.cols;
-        cp_async4(to + r * to_row + c, in ? s.p + (r0 + r) * s.row + c0 + c : s.p, in);
+        const bool in = s.has(r0 + r) && c0 + c < s.cols;
+        cp_async4(to + r * to_row + c, in ? s.at(r0 + r) + c0 + c : s.p, in);
     }
 }
 
@@ -140,6 +172,10 @@ __host__ __device__ constexpr int slabs()
 template <Math M, int WARPS, int N, bool TA, bool TB, class A>
 __device__ void tile_product(float (&c)[N / 8][4], const A &a, int64_t m0, const Source &b,
                              int64_t n0, int64_t k_len, float *room)
+ * k), stored (k, n) unless TB. All threads of the block; room for slabs() floats. */
+template <Math M, int WARPS, int N, bool TA, bool TB, class A, class B>
+__device__ void tile_product(float (&c)[N / 8][4], const A &a, int64_t m0, const B &b, int64_t n0,
+                             int64_t k_len, float *room)
 {
     constexpr int BM = 16 * WARPS, T = 32 * WARPS;
     constexpr int ra = slab_row<M>(TA ? BM : KC, TA), rb = slab_row<M>(TB ? KC : N, !TB);
@@ -176,9 +212,9 @@ __device__ void tile_product(float (&c)[N / 8][4], const A &a, int64_t m0, const
 
 /* The same with A (16 WARPS, K) in shared memory, row_a floats a row, written before by the warp
  * that holds the rows; B stored (k, n), K rows from k0. */
-template <Math M, int WARPS, int N, int K>
-__device__ void tile_product_shared(float (&c)[N / 8][4], const float *a, int row_a,
-                                    const Source &b, int64_t k0, int64_t n0, float *room)
+template <Math M, int WARPS, int N, int K, class B>
+__device__ void tile_product_shared(float (&c)[N / 8][4], const float *a, int row_a, const B &b,
+                                    int64_t k0, int64_t n0, float *room)
 {
     constexpr int T = 32 * WARPS, rb = slab_row<M>(N, true);
     const int warp = threadIdx.x / 32;
