@@ -173,8 +173,8 @@ void family_lsh_decode(Duo *u, bool small)
 {
     static const int spreads[] = {1, 3, 40};
     static const int64_t where[][3] = {
-        {0, 1, 1}, {0, 5, 9}, {12, 1, 13}, {60, 30, 100}, {1300, 1, 1400}};
-    static const int32_t lens[] = {62, 100};
+        {0, 1, 1}, {0, 5, 9}, {12, 1, 13}, {60, 7, 100}, {1300, 1, 1400}};
+    static const int32_t lens[] = {62, 64};
     for (int i = 0; i < COUNT(where); i++)
         for (int s = 0; s < COUNT(spreads); s++) {
             LshDecode a = {.batch = 2, .heads = 2, .rounds = 1 + s};
