@@ -167,12 +167,8 @@ __host__ __device__ constexpr int slabs()
 }
 
 /* c += A B' over k < k_len: A (16 WARPS rows from m0, k), stored (k, m) if TA; B (N rows from n0,
- * k), stored (k, n) unless TB. A is a Source, or what else there is a fetch() for. All threads of
- * the block; room for slabs() floats. */
-template <Math M, int WARPS, int N, bool TA, bool TB, class A>
-__device__ void tile_product(float (&c)[N / 8][4], const A &a, int64_t m0, const Source &b,
-                             int64_t n0, int64_t k_len, float *room)
- * k), stored (k, n) unless TB. All threads of the block; room for slabs() floats. */
+ * k), stored (k, n) unless TB. A and B are Sources, or what else there is a fetch() for. All
+ * threads of the block; room for slabs() floats. */
 template <Math M, int WARPS, int N, bool TA, bool TB, class A, class B>
 __device__ void tile_product(float (&c)[N / 8][4], const A &a, int64_t m0, const B &b, int64_t n0,
                              int64_t k_len, float *room)
