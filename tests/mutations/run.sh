@@ -4,7 +4,8 @@
 # to start from. Stops a bug's suites at the first failure, lists the survivors, and ends with "N
 # bugs, N caught, N survived, N broken". A patch that no longer applies or builds is broken.
 #
-# NAME.patch begins with "Bug: what it is" and "Tests: the suites that should see it".
+# NAME.patch begins with "Bug: what it is" and "Tests: the suites that should see it"; battery:gau is
+# the battery on that variant alone.
 set -u
 build=$1
 shift
@@ -35,15 +36,17 @@ make_suites()
 {
     targets=
     for suite in "$@"; do
-        targets="$targets $build/tests/test_$suite"
+        targets="$targets $build/tests/test_${suite%%:*}"
     done
-    (cd "$tree" && make -s SETUP=: "$build/longmix" $targets) >"$scratch/log" 2>&1
+    (cd "$tree" && make -s SETUP=: $targets) >"$scratch/log" 2>&1
 }
 
 run_suite()
 {
-    (cd "$tree" && LONGMIX=$build/longmix GOMP_SPINCOUNT=1000 \
-        timeout -k 10 "$limit" "$build/tests/test_$1" --fail-fast) >"$scratch/log" 2>&1
+    only=
+    [ "${1#*:}" = "$1" ] || only=LONGMIX_VARIANT=${1#*:}
+    (cd "$tree" && env GOMP_SPINCOUNT=1000 $only \
+        timeout -k 10 "$limit" "$build/tests/test_${1%%:*}" --fail-fast) >"$scratch/log" 2>&1
 }
 
 # The line that says most of what failed.
@@ -54,9 +57,8 @@ reason()
 
 try()
 {
-    suites=$(field Tests "$1")
-    make_suites $suites || return 2
-    for suite in $suites; do
+    for suite in $(field Tests "$1"); do
+        make_suites "$suite" || return 2
         run_suite "$suite"
         status=$?
         [ "$status" != 0 ] || continue
