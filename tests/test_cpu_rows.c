@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 
 /* ---- rotary positions ---- */
@@ -171,6 +172,36 @@ static void embeds(Dev *d)
 Test(cpu_rows, embed)
 {
     each_isa(embeds);
+}
+
+/* Rows that the table does not have. */
+static void embed_beyond(CpuCall call, int32_t id)
+{
+    Dev *d;
+    float table[6] = {0}, rows[4] = {0};
+    const int32_t ids[] = {0, id};
+    Embed a = {.rows = 2, .width = 2, .vocab = 3, .ids = ids, .table = table};
+    a.y = rows;
+    a.dy = rows;
+    a.dtable = table;
+    cr_assert(dev_open(&d, "cpu", 0, 0) == ST_OK);
+    cr_expect_eq(call(d, &a), ST_OK);
+}
+Test(cpu_rows, embed_of_no_row_is_a_broken_promise, .signal = SIGABRT)
+{
+    embed_beyond(embed_fwd, 3);
+}
+Test(cpu_rows, embed_of_a_negative_row, .signal = SIGABRT)
+{
+    embed_beyond(embed_fwd, -1);
+}
+Test(cpu_rows, embed_bwd_of_no_row_is_a_broken_promise, .signal = SIGABRT)
+{
+    embed_beyond(embed_bwd, 3);
+}
+Test(cpu_rows, embed_bwd_of_a_negative_row, .signal = SIGABRT)
+{
+    embed_beyond(embed_bwd, -1);
 }
 
 /* ---- cross entropy ---- */

@@ -262,6 +262,17 @@ Test(device, absurd_sizes_are_refused)
         }
 }
 
+/* What a prediction asks for need not fit in any machine. */
+Test(device, dry_takes_what_no_machine_has)
+{
+    const size_t size = (size_t)1 << 62;
+    Dev *d = open_limited("dry", 0);
+    Buf b = take(d, size, MEM_ACT);
+    cr_expect_eq(dev_mem(d).live_counted, size);
+    dev_free(d, &b);
+    dev_close(d);
+}
+
 Test(device, the_nth_allocation_fails_on_request)
 {
     Buf b = {0};

@@ -65,6 +65,27 @@ Test(solve, every_recipe_meets_the_count)
 }
 
 /* Layers with the parameters of vanilla's, for every recipe at the usual widths. */
+/* A layer of any recipe is a Transformer layer's worth: two blocks of the GAU family make one. */
+Test(solve, layers_are_alike_in_size)
+{
+    int64_t usual = 0;
+    for (int pass = 0; pass < 2; pass++)
+        for (int i = 0; variant_table[i] != NULL; i++) {
+            ModelSpec s = unsized(variant_table[i]);
+            s.vocab = 0;
+            s.layers = 1;
+            s.ctx.width = 256;
+            s.ctx.heads = 4;
+            must(mix_options(s.variant, NULL, &s.ctx));
+            const int64_t n = solve_count(&s);
+            if (pass == 0 && strcmp(s.variant->name, "vanilla") == 0)
+                usual = n;
+            cr_expect(pass == 0 || (n > usual * 7 / 10 && n < usual * 12 / 10),
+                      "%s: %ld numbers in a layer, vanilla has %ld", s.variant->name, (long)n,
+                      (long)usual);
+        }
+}
+
 Test(solve, recipes_can_be_matched)
 {
     static const int width[] = {128, 256, 512, 768}, heads[] = {4, 4, 8, 12};
