@@ -6,24 +6,27 @@
  * times 128 bytes from L2: 4 MB for 16384 rows and 256 words.
  * xent: one block a row, which reads the row twice (thrice with the gradient): bytes 8 rows vocab
  * forward from L2 half of them, 12 backward. Computed for 16384 x 256 on an H100: 5 and 15 us. */
+#include "kernels/cuda/divide.cuh"
 #include "kernels/cuda/ops.cuh"
 
 #include <math.h>
 
 enum { THREADS = 256, EMBED_COLUMNS = 128 };
 
-__global__ void embed_fwd_kernel(Embed a)
+__global__ void embed_fwd_kernel(Embed a, Divisor by_width)
 {
     const float *table = (const float *)a.table;
     float *y = (float *)a.y;
-    for (int64_t i = first_of(); i < a.rows * a.width; i += step_of())
-        y[i] = table[(int64_t)a.ids[i / a.width] * a.width + i % a.width];
+    for (int64_t i = first_of(); i < a.rows * a.width; i += step_of()) {
+        const int64_t row = quotient(i, by_width);
+        y[i] = table[(a.ids[row] - row) * a.width + i];
+    }
 }
 
 Status cuda_embed_fwd(Dev *d, const Embed *a)
 {
     return launch(d, "embed_fwd", embed_fwd_kernel, grid_for(d, a->rows * a->width, THREADS),
-                  THREADS, 0, *a);
+                  THREADS, 0, *a, divisor(a->width));
 }
 
 __global__ void embed_bwd_kernel(Embed a)

@@ -2,44 +2,26 @@
  *
  * A row is one (position, module); its neighbourhood, taps x side vectors of `in` numbers, is one
  * line of K = taps side in. The matrix of lines is never in memory: cp.async fetches a slab of it
- * from where its numbers lie, each found by four divisions, which are products (Divisor).
+ * from where its numbers lie, each found by four divisions, which are products (divide.cuh).
  *     y = lines(x) w,   dx = lines of the future (dy) w turned round,   dw = lines(x)' dy
  * Block (x, y, z): 16 WARPS rows and 64 columns of the result, share z of the sum. Few blocks (dw,
  * decoding) cut their sum into shares, which a last launch adds in order. One warp a block where
  * there are few rows. Shared memory: slabs(). FLOPs 2 rows K out each; bytes 4 rows (in + out),
  * and taps side times x from L2. H100 (computed, 3.35 TB/s, 5.5 TB/s from L2, 989 TFLOP/s bf16),
  * T = 8192, 16 modules of 64, 3 x 3: y 20 us of traffic, 55 us of L2, 10 us of products. */
+#include "kernels/cuda/divide.cuh"
 #include "kernels/cuda/ops.cuh"
 #include "kernels/cuda/tile.cuh"
 
 enum { THREADS = 256, COLUMNS = 64, MAX_SHARES = 256, MIN_SHARE = 4 * KC };
 
 /* ---- lines ---- */
-/* n / by for n < 2^31: the upper half of n times ceil(2^(31 + l) / by), 2^l >= by. */
-struct Divisor {
-    unsigned by, factor, shift;
-};
-
-static Divisor divisor(int64_t by)
-{
-    unsigned l = 0;
-    while (((int64_t)1 << l) < by)
-        l++;
-    const uint64_t factor = (((uint64_t)1 << (31 + l)) + (uint64_t)by - 1) / (uint64_t)by;
-    return {(unsigned)by, (unsigned)factor, l - 1};
-}
-
-__device__ __forceinline__ unsigned quotient(unsigned n, Divisor d)
-{
-    return d.by == 1 ? n : __umulhi(n, d.factor) >> d.shift;
-}
-
 /* first: position of tap 0, relative to the row's. Element (0, 0) is (row0, col0). */
 struct Lines {
     const float *x, *halo;
     int64_t rows, row0, col0;
     int len, modules, in, taps, side, first, k;
-    Divisor by_len, by_modules, by_in, by_side;
+    ShortDivisor by_len, by_modules, by_in, by_side;
     bool wide; /* 16 bytes at a time */
 };
 
@@ -94,8 +76,8 @@ static Lines lines_of(const ModConv *a, const void *x, int in, int first)
     s.rows = a->batch * a->len * a->modules;
     s.len = (int)a->len, s.modules = a->modules, s.in = in, s.taps = a->taps, s.side = a->side;
     s.first = first, s.k = a->taps * a->side * in;
-    s.by_len = divisor(a->len), s.by_modules = divisor(a->modules);
-    s.by_in = divisor(in), s.by_side = divisor(a->side);
+    s.by_len = short_divisor(a->len), s.by_modules = short_divisor(a->modules);
+    s.by_in = short_divisor(in), s.by_side = short_divisor(a->side);
     s.wide = in % 4 == 0 && aligned(x) && aligned(a->halo);
     return s;
 }

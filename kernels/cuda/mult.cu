@@ -8,6 +8,7 @@
  * FLOPs 2 rows in S M forward, 4 backward. Bytes beside the product's: weights written once, their
  * gradient read twice: 4 in S M forward, 12 backward. No shared memory. H100 (computed, 989 TFLOP/s
  * bf16, 3.35 TB/s), 8192 rows, in = S M = 1024: 17 us of product, 1.3 us of weights forward. */
+#include "kernels/cuda/divide.cuh"
 #include "kernels/cuda/gemm.cuh"
 #include "kernels/cuda/ops.cuh"
 
@@ -18,6 +19,7 @@ static const int64_t ROOM = (int64_t)16 << 20; /* floats: weights written out at
 struct Slab {
     int s0, n;
     int64_t width; /* n M */
+    Divisor by_n, by_width, by_m;
 };
 
 static int64_t width_of(const Mult *a)
@@ -29,7 +31,8 @@ static Slab slab_at(const Mult *a, int s0)
 {
     const int64_t most = max64(1, ROOM / ((int64_t)a->in * a->m));
     const int n = (int)least(most, a->modules - s0);
-    return {s0, n, (int64_t)n * a->m};
+    const int64_t width = (int64_t)n * a->m;
+    return {s0, n, width, divisor(n), divisor(width), divisor(a->m)};
 }
 
 /* ---- columns by slabs ---- */
@@ -38,8 +41,9 @@ __global__ void mult_weights_kernel(Mult a, Slab slab, float *w)
 {
     const float *g = (const float *)a.g, *e = (const float *)a.e;
     for (int64_t n = first_of(); n < a.in * slab.width; n += step_of()) {
-        const int64_t i = n / slab.width, j = n % slab.width;
-        w[n] = g[i * a.modules + slab.s0 + j / a.m] * e[i * a.m + j % a.m];
+        const int64_t i = quotient(n, slab.by_width), j = n - i * slab.width;
+        const int64_t s = quotient(j, slab.by_m), m = j - s * a.m;
+        w[n] = g[i * a.modules + slab.s0 + s] * e[i * a.m + m];
     }
 }
 
@@ -48,7 +52,7 @@ __global__ void mult_dg_kernel(Mult a, Slab slab, const float *dw)
 {
     const int lane = threadIdx.x % 32;
     for (int64_t n = first_of() / 32; n < (int64_t)a.in * slab.n; n += step_of() / 32) {
-        const int64_t i = n / slab.n, s = n % slab.n;
+        const int64_t i = quotient(n, slab.by_n), s = n - i * slab.n;
         const float *e = (const float *)a.e + i * a.m, *pull = dw + n * a.m;
         float sum = 0.0f;
         for (int m = lane; m < a.m; m += 32)
@@ -64,7 +68,7 @@ __global__ void mult_dg_kernel(Mult a, Slab slab, const float *dw)
 __global__ void mult_de_kernel(Mult a, Slab slab, const float *dw)
 {
     for (int64_t n = first_of(); n < (int64_t)a.in * a.m; n += step_of()) {
-        const int64_t i = n / a.m, m = n % a.m;
+        const int64_t i = quotient(n, slab.by_m), m = n - i * a.m;
         const float *g = (const float *)a.g + i * a.modules + slab.s0;
         float sum = 0.0f;
         for (int s = 0; s < slab.n; s++)
@@ -136,15 +140,17 @@ static Status slab_room(Dev *d, const Mult *a, float **w)
 
 /* ---- few rows ---- */
 /* z (rows, in, S) = x g; y = bias, or zeros. */
-__global__ void mult_rows_kernel(Mult a, float *z)
+__global__ void mult_rows_kernel(Mult a, float *z, Divisor by_modules)
 {
-    const int64_t width = (int64_t)a.modules * a.m, lines = a.rows * a.in * a.modules;
-    const float *bias = (const float *)a.bias;
-    for (int64_t n = first_of(); n < lines; n += step_of())
-        z[n] = ((const float *)a.x)[n / a.modules] *
-               ((const float *)a.g)[n % ((int64_t)a.in * a.modules)];
-    for (int64_t n = first_of(); n < a.rows * width; n += step_of())
-        ((float *)a.y)[n] = bias != NULL ? bias[n % width] : 0.0f;
+    const int64_t width = (int64_t)a.modules * a.m, lines = (int64_t)a.in * a.modules;
+    const float *bias = (const float *)a.bias, *g = (const float *)a.g;
+    for (int64_t r = 0; r < a.rows; r++) {
+        const float *x = (const float *)a.x + r * a.in;
+        for (int64_t n = first_of(); n < lines; n += step_of())
+            z[r * lines + n] = x[quotient(n, by_modules)] * g[n];
+        for (int64_t n = first_of(); n < width; n += step_of())
+            ((float *)a.y)[r * width + n] = bias != NULL ? bias[n] : 0.0f;
+    }
 }
 
 static Status few_rows(Dev *d, const Mult *a)
@@ -154,8 +160,8 @@ static Status few_rows(Dev *d, const Mult *a)
     Gemm g = {};
     void *z;
     TRY(gemm_work(d, (size_t)(a->rows * lines) * sizeof(float), &z));
-    TRY(launch(d, "mult_fwd", mult_rows_kernel, grid_for(d, a->rows * most, THREADS), THREADS, 0,
-               *a, (float *)z));
+    TRY(launch(d, "mult_fwd", mult_rows_kernel, grid_for(d, most, THREADS), THREADS, 0, *a,
+               (float *)z, divisor(a->modules)));
     g.m = a->modules, g.n = a->m, g.k = a->in, g.ta = true, g.alpha = 1, g.beta = 1;
     g.a = z, g.lda = a->modules;
     g.b = a->e, g.ldb = a->m;

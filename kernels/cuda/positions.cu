@@ -6,6 +6,7 @@
  * since t may be millions of turns: positions beyond float's 24 bits keep their angle. Angles are
  * in half turns, which need no table of pi's digits (local memory) to be brought into range. Each
  * thread serves all heads of its pair, so that this cost is shared. */
+#include "kernels/cuda/divide.cuh"
 #include "kernels/cuda/ops.cuh"
 
 #include <math.h>
@@ -13,12 +14,13 @@
 enum { THREADS = 256 };
 #define BY_PI 0.31830988618379067 /* 1 / pi */
 
-__global__ void copy_kernel(Copy a)
+__global__ void copy_kernel(Copy a, Divisor by_width, Divisor by_rows)
 {
     const float *src = (const float *)a.src;
     float *dst = (float *)a.dst;
     for (int64_t i = first_of(); i < a.batch * a.rows * a.width; i += step_of()) {
-        const int64_t c = i % a.width, r = i / a.width % a.rows, b = i / a.width / a.rows;
+        const int64_t row = quotient(i, by_width), b = quotient(row, by_rows);
+        const int64_t c = i - row * a.width, r = row - b * a.rows;
         const float x = src[b * a.src_batch + r * a.src_row + c];
         float *y = dst + b * a.dst_batch + r * a.dst_row + c;
         *y = a.add ? *y + x : x;
@@ -28,7 +30,7 @@ __global__ void copy_kernel(Copy a)
 Status cuda_copy(Dev *d, const Copy *a)
 {
     return launch(d, "copy", copy_kernel, grid_for(d, a->batch * a->rows * a->width, THREADS),
-                  THREADS, 0, *a);
+                  THREADS, 0, *a, divisor(a->width), divisor(a->rows));
 }
 
 /* Units of a row: its rot / 2 pairs, then the d - rot columns that stay. */
