@@ -10,6 +10,7 @@
 #include "bench/measure.h"
 #include "bench/pair.h"
 #include "bench/roof.h"
+#include "bench/sentinel.h"
 #include "bench/yardstick.h"
 
 #include <malloc.h>
@@ -116,7 +117,7 @@ static Status time_beside(KernelRig *r, const Case *c, double begin, Row *row)
     row->roof = roof;
     Runner subject = {r, kernel_rig_run, roof_work(row)}, base = {&b, beside_run, b.work};
     PairPlan plan = {clock_now, fmin(MOST, measure_share(c->time_limit)), begin + c->time_limit,
-                     c->seed};
+                     c->seed, sentinel_stolen};
     if (st == ST_OK)
         st = measure_pair(&subject, &base, &plan, &pair);
     yard_free(&b.yard);

@@ -42,9 +42,9 @@ static void plan_attention(const KernelShape *s, Widths w, bool lse, KernelPlan 
     p->operand[O] = operand(ROLE_OUTPUT, queries * w.v);
     p->operand[LSE] = operand(ROLE_OUTPUT, lse ? queries * w.heads : 1);
     p->operand[D_O] = operand(ROLE_INPUT, queries * w.v);
-    p->operand[DQ] = operand(ROLE_SUM, queries * w.q);
-    p->operand[DK] = operand(ROLE_SUM, s->rows * w.q);
-    p->operand[DV] = operand(ROLE_SUM, s->rows * w.v);
+    p->operand[DQ] = operand(ROLE_OUTPUT, queries * w.q);
+    p->operand[DK] = operand(ROLE_OUTPUT, s->rows * w.q);
+    p->operand[DV] = operand(ROLE_OUTPUT, s->rows * w.v);
     double q = (double)w.q, v = (double)w.v;
     p->flops = 2 * pairs * (bwd ? 3 * q + 2 * v : q + v);
 }
@@ -78,7 +78,10 @@ static Attn attn_of(const KernelShape *s, Widths w, AttnKind kind, void *const p
                   .d_o = bwd ? p[D_O] : NULL,
                   .dq = bwd ? p[DQ] : NULL,
                   .dk = bwd ? p[DK] : NULL,
-                  .dv_ = bwd ? p[DV] : NULL};
+                  .dv_ = bwd ? p[DV] : NULL,
+                  .set_dq = bwd, /* as in a step, where each has one reader */
+                  .set_dk = bwd,
+                  .set_dv = bwd};
 }
 
 static Status run_attention(Dev *d, const KernelShape *s, const Attn *a)

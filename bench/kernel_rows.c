@@ -80,8 +80,8 @@ static void plan_gate(const KernelShape *s, KernelPlan *p)
     take(p, is_bwd(s) ? ROLE_INPUT : ROLE_OUTPUT, all);
     if (!is_bwd(s))
         return;
-    take(p, ROLE_SUM, all);
-    take(p, ROLE_SUM, all);
+    take(p, ROLE_OUTPUT, all);
+    take(p, ROLE_OUTPUT, all);
 }
 static Status run_gate(Dev *d, const KernelShape *s, void *const p[])
 {
@@ -93,6 +93,7 @@ static Status run_gate(Dev *d, const KernelShape *s, void *const p[])
     a.dy = p[P2];
     a.da = p[P3];
     a.db = p[P4];
+    a.set_da = a.set_db = true; /* as in a step, where each has one reader */
     return dev_kernels(d)->gate_bwd(d, &a);
 }
 const Kernel kernel_gate = {

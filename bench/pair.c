@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const double SAMPLE = 2.1e-3, NARROW = 0.03;
+static const double SAMPLE = 2.1e-3, NARROW = 0.03, TAKEN = 0.05;
 enum { MAX_PAIRS = 100, LEAST_PAIRS = 8, WARM = 3, MAX_STEPS = 1 << 20 };
 
 typedef struct Pairs {
@@ -82,6 +82,11 @@ static const char *stop_reason(const Pairs *p, double begin, const PairPlan *pla
     return late ? "time" : NULL;
 }
 
+static double stolen(const PairPlan *plan)
+{
+    return plan->stolen != NULL ? plan->stolen() : 0;
+}
+
 static void finish(const Pairs *p, const char *why, PairResult *out)
 {
     double lo, hi;
@@ -103,10 +108,14 @@ Status measure_pair(const Runner *subject, const Runner *base, const PairPlan *p
     *out = (PairResult){0};
     TRY(warm(subject, &p.steps[0]));
     TRY(warm(base, &p.steps[1]));
-    double begin = plan->now();
+    double begin = plan->now(), before = stolen(plan);
     while (why == NULL) {
         TRY(add_pair(side, plan->seed, &p));
         why = stop_reason(&p, begin, plan, out);
+    }
+    if (stolen(plan) - before > TAKEN * (plan->now() - begin)) {
+        out->timing.quiet = false;
+        why = "stolen";
     }
     finish(&p, why, out);
     return ST_OK;

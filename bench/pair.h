@@ -18,11 +18,13 @@ typedef struct Runner {
 typedef struct PairPlan {
     double (*now)(void);
     double share, deadline;
-    uint64_t seed; /* of the order */
+    uint64_t seed;          /* of the order */
+    double (*stolen)(void); /* seconds that others took from this machine so far; NULL: none */
 } PairPlan;
 
 /* Rates are the medians over the pairs, ratio that of subject / base; lo and hi its interval. The
- * Timing is the subject's; quiet says that the interval became narrow. */
+ * Timing is the subject's; quiet says that the interval became narrow, and that others took less
+ * than a twentieth of the time meanwhile. */
 typedef struct PairResult {
     double base_rate, ratio, lo, hi;
     Timing timing;

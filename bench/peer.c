@@ -6,6 +6,7 @@
 #include "bench/kernel_rig.h"
 #include "bench/measure.h"
 #include "bench/pair.h"
+#include "bench/sentinel.h"
 #include "bench/side.h"
 
 #include <math.h>
@@ -134,7 +135,7 @@ static Status compare(Ours *o, Side *s, const Case *c, Row *row)
     PairResult pair;
     Runner ours = {o, ours_run, 1}, theirs = {s, theirs_run, 1};
     PairPlan plan = {clock_now, fmin(SHARE, measure_share(c->time_limit)),
-                     clock_now() + c->time_limit, c->seed};
+                     clock_now() + c->time_limit, c->seed, sentinel_stolen};
     TRY(ours_init(o, c));
     TRY(theirs_open(s, c, row));
     TRY(measure_pair(&ours, &theirs, &plan, &pair));

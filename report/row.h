@@ -87,7 +87,7 @@ typedef struct Timing {
     int n, inner; /* samples; steps in each */
     double seconds[ROW_MAX_SAMPLES];
     double median, p20, p80, min, ci_lo, ci_hi;
-    char stop_reason[24]; /* "interval", "time", "samples", "single" */
+    char stop_reason[24]; /* "interval", "time", "samples", "single", "stolen" */
     bool quiet;           /* narrow enough, and the machine as fast after the case as before */
 } Timing;
 

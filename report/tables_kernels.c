@@ -70,13 +70,19 @@ static const char *verdict(const Row *r)
     return r->roof_fraction >= r->bar ? "holds" : "**below**";
 }
 
+static bool was_stolen(const Row *r)
+{
+    return strcmp(r->timing.stop_reason, "stolen") == 0;
+}
+
 static void kernel_row(FILE *f, const Row *r)
 {
     char shape[240], bar[16] = "", name[48], span[32];
     Text waste = {""};
     shape_text(&r->c, shape, sizeof shape);
     snprintf(name, sizeof name, "%s %s", r->c.variant, pass_names[r->c.pass]);
-    snprintf(span, sizeof span, "%.3f to %.3f", r->fraction_lo, r->fraction_hi);
+    snprintf(span, sizeof span, "%.3f to %.3f%s", r->fraction_lo, r->fraction_hi,
+             was_stolen(r) ? "*" : "");
     if (r->bar > 0)
         snprintf(bar, sizeof bar, "%.2f", r->bar);
     if (r->executed > 0 && r->flops > 0)
@@ -100,10 +106,11 @@ Status table_kernels(FILE *f, const Rows *rows)
     const Row **all = calloc((size_t)rows->n + 1, sizeof *all);
     if (all == NULL)
         return FAIL(ST_OOM, "no memory for a table");
-    int n = collect(rows, all), bars = 0, below = 0;
+    int n = collect(rows, all), bars = 0, below = 0, marked = 0;
     for (int i = 0; i < n; i++) {
         bars += all[i]->bar > 0;
         below += verdict(all[i])[0] == '*';
+        marked += was_stolen(all[i]);
     }
     if (n > 0)
         fprintf(
@@ -121,6 +128,8 @@ Status table_kernels(FILE *f, const Rows *rows)
             "99 % interval", "bar", "verdict", "executed");
     for (int i = 0; i < n; i++)
         kernel_row(f, all[i]);
+    if (marked > 0)
+        fprintf(f, "\n`*`: other virtual machines took more than 5 %% of the time meanwhile.\n");
     if (n > 0)
         fprintf(f, "\n");
     free(all);

@@ -158,8 +158,8 @@ Test(kernels, other_work_by_hand)
         bwd = predicted("attention", PASS_BWD, 100, 1, 2, 8, "");
     cr_expect_eq(fwd.flops, 2.0 * 5050 * 2 * 8);
     cr_expect_eq(bwd.flops, 2.5 * fwd.flops);
-    /* q k v o do: 5 operands read; dq dk dv: read and written; lse of two heads */
-    cr_expect_eq(bwd.bytes, 4.0 * (11 * 800 + 200));
+    /* q k v o do: 5 operands read; dq dk dv: written; lse of two heads */
+    cr_expect_eq(bwd.bytes, 4.0 * (8 * 800 + 200));
     Row decode = predicted("attention", PASS_DECODE, 100, 1, 2, 8, "");
     cr_expect_eq(decode.flops, 2.0 * 100 * 2 * 8);
     cr_expect_eq(decode.bytes, 4.0 * (2 * 8 + 2 * 800));
@@ -247,11 +247,18 @@ static Status fake_run(void *ctx, int steps, double *seconds)
     return ST_OK;
 }
 
+/* Another machine that takes a part of the time. */
+static double taken_part;
+static double fake_stolen(void)
+{
+    return taken_part * fake_clock;
+}
+
 static PairResult duel(double a, double b, double spread, double share, double deadline)
 {
     Fake fa = {a, spread, 0}, fb = {b, spread, 1000};
     Runner subject = {&fa, fake_run, 6}, base = {&fb, fake_run, 2};
-    PairPlan plan = {fake_now, share, deadline, 1};
+    PairPlan plan = {fake_now, share, deadline, 1, fake_stolen};
     PairResult out;
     fake_clock = 0;
     cr_assert_eq(measure_pair(&subject, &base, &plan, &out), ST_OK);
@@ -266,6 +273,17 @@ Test(pair, the_ratio_survives_a_machine_that_slows_down)
     cr_expect_float_eq(r.ratio, 60, 2, "%g", r.ratio);
     cr_expect_str_eq(r.timing.stop_reason, "interval");
     cr_expect(r.timing.quiet && r.timing.n >= 8 && r.timing.inner >= 20);
+}
+
+Test(pair, says_when_other_machines_took_the_time)
+{
+    taken_part = 0.04;
+    cr_expect(duel(1e-4, 2e-3, 0.01, 10, 100).timing.quiet);
+    taken_part = 0.06;
+    PairResult r = duel(1e-4, 2e-3, 0.01, 10, 100);
+    cr_expect(!r.timing.quiet);
+    cr_expect_str_eq(r.timing.stop_reason, "stolen");
+    taken_part = 0;
 }
 
 Test(pair, stops_at_its_limits)

@@ -1,5 +1,9 @@
 /* conv.c - causal convolution by columns. A block of ROWS positions goes by at a time, so that a
- * row is loaded once for all the outputs it takes part in. */
+ * row is loaded once for all the outputs it takes part in.
+ *
+ * Traffic: forward x and y once, y past the caches if it is large; backward x, dy once and dx once
+ * more as it is written. Roof: the bandwidth. A row of 1024 floats is a page, where the prefetcher
+ * stops, so the rows of the next block are asked for. */
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/rows.h"
 
@@ -88,8 +92,9 @@ INLINE void sum_rows(const int n, const int taps, const Block *s, Sum o, int64_t
     }
 }
 
-/* Whole vectors of the usual sizes, with everything that is used twice in registers. */
-INLINE int64_t sum_usual(const Block *s, Sum o)
+/* Whole vectors of the usual sizes, with everything that is used twice in registers. past: y goes
+ * past the caches, and the rows of the next block are asked for. */
+INLINE int64_t sum_usual(const Block *s, Sum o, const bool past)
 {
     const float *near[ROWS + TAPS - 1];
     int64_t c = 0;
@@ -101,19 +106,30 @@ INLINE int64_t sum_usual(const Block *s, Sum o)
             w[k] = vload(o.w + k * o.w_step + c);
         for (int i = 0; i < ROWS + TAPS - 1; i++)
             x[i] = vload(near[i] + c);
+        for (int i = TAPS - 1; past && i < ROWS + TAPS - 1; i++)
+            __builtin_prefetch(near[i] + ROWS * o.width + c);
         for (int i = 0; i < ROWS; i++) {
             vf sum = o.first != NULL ? vload(o.first + i * o.first_step + c) : vset(0.0f);
             for (int k = 0; k < TAPS; k++)
                 sum += w[k] * x[i + k];
-            vstore(o.y + i * o.width + c, sum);
+            if (past)
+                vstream(o.y + i * o.width + c, sum);
+            else
+                vstore(o.y + i * o.width + c, sum);
         }
     }
     return c;
 }
 
-static void sum_block(const Block *s, int taps, Sum o)
+INLINE void sum_block(const Block *s, int taps, Sum o)
 {
-    int64_t c = s->n == ROWS && taps == TAPS ? sum_usual(s, o) : 0;
+    int64_t c = s->n == ROWS && taps == TAPS ? sum_usual(s, o, false) : 0;
+    sum_rows(s->n, taps, s, o, c, o.width);
+}
+
+static void stream_block(const Block *s, int taps, Sum o)
+{
+    int64_t c = s->n == ROWS && taps == TAPS ? sum_usual(s, o, true) : 0;
     sum_rows(s->n, taps, s, o, c, o.width);
 }
 
@@ -186,11 +202,17 @@ Status CPU(conv_fwd)(Dev *d, const Conv *a)
     TRY(scratch_of(d, a, 0, &zero));
     const Cut cut = cut_of(a, zero);
     const float *last = (const float *)a->w + (int64_t)(a->taps - 1) * a->width;
-#pragma omp parallel for schedule(static) if (a->batch * a->len * a->width > PARALLEL_FROM)
-    for (int64_t i = 0; i < cut.blocks; i++) {
-        const Block s = inputs_of(&cut, i);
-        sum_block(&s, a->taps,
-                  (Sum){last, a->bias, -a->width, 0, a->width, (float *)a->y + s.row * a->width});
+    Sum o = {last, a->bias, -a->width, 0, a->width, NULL};
+    const bool past = streams(a->y, a->batch * a->len, a->width);
+#pragma omp parallel firstprivate(o) if (a->batch * a->len * a->width > PARALLEL_FROM)
+    {
+#pragma omp for schedule(static) nowait
+        for (int64_t i = 0; i < cut.blocks; i++) {
+            const Block s = inputs_of(&cut, i);
+            o.y = (float *)a->y + s.row * a->width;
+            past ? stream_block(&s, a->taps, o) : sum_block(&s, a->taps, o);
+        }
+        _mm_sfence();
     }
     for (int64_t b = 0; b < a->batch && a->halo != NULL; b++)
         keep_halo(a, b);

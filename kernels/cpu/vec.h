@@ -38,6 +38,18 @@ static inline vf vset(float x)
     return x - (vf){0}; /* x - 0 is x for every x, -0 too, so no subtraction is left of it */
 }
 
+/* Past the caches: p is a multiple of the vector's size, and the thread ends with _mm_sfence. */
+static inline void vstream(float *p, vf x)
+{
+#if defined __AVX512F__
+    _mm512_stream_ps(p, (__m512)x);
+#elif defined __AVX2__
+    _mm256_stream_ps(p, (__m256)x);
+#else
+    _mm_stream_ps(p, (__m128)x);
+#endif
+}
+
 /* m ? a : b, lane by lane; m is all ones or all zeros per lane, as comparisons give it. */
 static inline vf vselect(vi m, vf a, vf b)
 {
@@ -237,12 +249,29 @@ static inline float vsum(vf x)
     return vsum4((__m128)x);
 }
 #endif
+static inline float vmax4(__m128 x)
+{
+    x = _mm_max_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_max_ss(x, _mm_shuffle_ps(x, x, 1)));
+}
+#if defined __AVX512F__
 static inline float vmax1(vf x)
 {
-    float m = x[0];
-    for (int i = 1; i < VW; i++)
-        m = x[i] > m ? x[i] : m;
-    return m;
+    __m256 hi = (__m256)_mm512_extractf64x4_pd((__m512d)x, 1);
+    __m256 y = _mm256_max_ps(_mm512_castps512_ps256((__m512)x), hi);
+    return vmax4(_mm_max_ps(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1)));
 }
+#elif defined __AVX2__
+static inline float vmax1(vf x)
+{
+    return vmax4(
+        _mm_max_ps(_mm256_castps256_ps128((__m256)x), _mm256_extractf128_ps((__m256)x, 1)));
+}
+#else
+static inline float vmax1(vf x)
+{
+    return vmax4((__m128)x);
+}
+#endif
 
 #endif

@@ -1,25 +1,52 @@
-/* xent.c - cross entropy of rows of logits. A row is read from memory once, then from cache. */
+/* xent.c - cross entropy of rows of logits.
+ *
+ * Traffic: the logits once forward; backward, logits and their gradient once and the gradient once
+ * more as it is written: a row stays in L1 for its two or three passes.
+ * Roof: the bandwidth. A row of 256 takes some 60 cycles for its exponentials, so the row's maximum
+ * and the fixed costs of a row (folding lanes, a logarithm) must stay below that. */
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/rows.h"
 
 #include <math.h>
+
+enum {
+    WAYS = 4,    /* chains of maxima and of sums: one alone would wait for itself */
+    AHEAD = PAGE /* floats asked for in advance, past the page where the prefetcher stops */
+};
 
 /* softmax(x)[c] = exp(x[c] - max) / sum */
 typedef struct Softmax {
     float max, sum;
 } Softmax;
 
+static float max_of(const float *x, int64_t n)
+{
+    vf top[WAYS];
+    int64_t c = 0;
+    for (int w = 0; w < WAYS; w++)
+        top[w] = vset(x[0]);
+    for (; c + WAYS * VW <= n; c += WAYS * VW)
+        for (int w = 0; w < WAYS; w++) {
+            __builtin_prefetch(x + c + w * VW + AHEAD);
+            top[w] = vmax(top[w], vload(x + c + w * VW));
+        }
+    float max = vmax1(vmax(vmax(top[0], top[1]), vmax(top[2], top[3])));
+    for (; c < n; c++)
+        max = x[c] > max ? x[c] : max;
+    return max;
+}
+
 static Softmax softmax_of(const float *x, int64_t n)
 {
-    vf top = vset(x[0]), sum = {0};
-    for (int64_t c = 0; c + VW <= n; c += VW)
-        top = vmax(top, vload(x + c));
-    float max = vmax1(top);
-    for (int64_t c = n / VW * VW; c < n; c++)
-        max = x[c] > max ? x[c] : max;
-    for (int64_t c = 0; c < n; c += VW)
-        sum += vkeep(vexp(vget(x + c, n - c) - max), n - c);
-    return (Softmax){max, vsum(sum)};
+    const float max = max_of(x, n);
+    vf sum[WAYS] = {{0}};
+    int64_t c = 0;
+    for (; c + WAYS * VW <= n; c += WAYS * VW)
+        for (int w = 0; w < WAYS; w++)
+            sum[w] += vexp_below(vload(x + c + w * VW) - max);
+    for (; c < n; c += VW)
+        sum[0] += vkeep(vexp_below(vget(x + c, n - c) - max), n - c);
+    return (Softmax){max, vsum((sum[0] + sum[1]) + (sum[2] + sum[3]))};
 }
 
 Status CPU(xent_fwd)(Dev *d, const Xent *a)
@@ -43,10 +70,15 @@ Status CPU(xent_fwd)(Dev *d, const Xent *a)
 /* dx += weight (softmax(x) - onehot(target)) */
 static void row_bwd(const float *x, int64_t n, int32_t target, float weight, float *dx)
 {
-    Softmax s = softmax_of(x, n);
-    float scale = weight / s.sum;
-    for (int64_t c = 0; c < n; c += VW) {
-        vf p = vexp(vget(x + c, n - c) - s.max);
+    const Softmax s = softmax_of(x, n);
+    const float scale = weight / s.sum;
+    int64_t c = 0;
+    for (; c + VW <= n; c += VW) {
+        __builtin_prefetch(dx + c + AHEAD, 1);
+        vstore(dx + c, vload(dx + c) + scale * vexp_below(vload(x + c) - s.max));
+    }
+    if (c < n) {
+        const vf p = vexp_below(vget(x + c, n - c) - s.max);
         vput(dx + c, vget(dx + c, n - c) + scale * p, n - c);
     }
     dx[target] -= weight;
