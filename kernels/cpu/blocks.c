@@ -51,11 +51,15 @@ Status CPU(soft_blocks_bwd)(Dev *d, const SoftBlocks *a)
 /* The first of the largest; 0 where nothing is a number. */
 static int32_t first_largest(const float *z, int n)
 {
-    const float top = block_top(z, n);
-    for (int i = 0; i < n; i++)
-        if (z[i] >= top)
-            return i;
-    return 0;
+    const vf top = vset(block_top(z, n)), none = vset(-1e9f);
+    vf first = none; /* minus the place, so that the first is the largest */
+    for (int i = 0; i < n; i += VW) {
+        const vf place = -__builtin_convertvector(viota() + i, vf);
+        const vi here = (vget(z + i, n - i) >= top) & (viota() < (vi){0} + (n - i));
+        first = vmax(first, vselect(here, place, none));
+    }
+    const float found = vmax1(first);
+    return found > none[0] ? (int32_t)-found : 0;
 }
 
 static double draw(const Pick *a, int64_t i)

@@ -166,16 +166,34 @@ float CPU(lsh_dot)(const float *x, const float *y, int n)
     return vsum(sum);
 }
 
+enum { AHEAD = 16 }; /* rows asked for in advance: they lie anywhere */
+
+static void ask_for(const float *row, int n)
+{
+    for (int c = 0; c < n; c += 16)
+        __builtin_prefetch(row + c);
+}
+
+/* Zeros from n to the next multiple of NR. */
+static void copy_row(const float *x, int n, float *to)
+{
+    int c = 0;
+    for (; c + VW <= n; c += VW)
+        vstore(to + c, vload(x + c));
+    for (; c < round_up(n, NR); c += VW)
+        vstore(to + c, c < n ? vload_n(x + c, n - c) : vset(0));
+}
+
 void CPU(lsh_gather)(const Lsh *a, int64_t pair, const void *base, int width, const int32_t *at,
                      int64_t n, float *dst, int64_t ld)
 {
     for (int64_t i = 0; i < n; i++, dst += ld) {
-        if (at[i] < 0) {
+        if (i + AHEAD < n && at[i + AHEAD] >= 0)
+            ask_for((const float *)base + lsh_row(a, pair, at[i + AHEAD], width), width);
+        if (at[i] < 0)
             memset(dst, 0, (size_t)round_up(width, NR) * sizeof *dst);
-            continue;
-        }
-        CPU(copy_rows)
-        (1, width, (const float *)base + lsh_row(a, pair, at[i], width), width, dst, ld);
+        else
+            copy_row((const float *)base + lsh_row(a, pair, at[i], width), width, dst);
     }
 }
 

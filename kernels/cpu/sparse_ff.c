@@ -14,6 +14,7 @@ enum {
     GROUP = 4,    /* units at a time */
     AHEAD = 1024, /* numbers asked for in advance where rows come from memory */
     COLS = 256,   /* least columns of a task */
+    TILE = 64,    /* rows of a task */
     FEW = 16      /* rows that are cut by columns and units */
 };
 
@@ -112,28 +113,33 @@ static void ask_for_unit(const SparseFf *a, const float *h, const void *w, int64
         __builtin_prefetch(p);
 }
 
-/* y[c0..c0+n) += sum_k h[k] (chosen row of w in block k), without those whose h is 0. cold: they
- * come from memory. */
-static void add_units(const SparseFf *a, const float *h, const void *w, int64_t r, int64_t c0,
-                      int64_t n, bool cold, float *y)
+/* A stretch of the columns of a row, and of its blocks. */
+typedef struct Part {
+    int64_t r, c, n, k0, k1;
+    bool cold; /* its units come from memory */
+} Part;
+
+/* y[c..c+n) += sum over k in [k0, k1) of h[k] (chosen row of w in block k), without those whose h
+ * is 0. */
+static void add_units(const SparseFf *a, const float *h, const void *w, Part p, float *y)
 {
     const float *row[GROUP];
     float factor[GROUP];
     int m = 0;
-    for (int64_t k = 0; k < a->blocks; k++) {
-        if (cold)
-            ask_for_unit(a, h, w, r, k + 2 * GROUP, c0, n);
+    for (int64_t k = p.k0; k < p.k1; k++) {
+        if (p.cold)
+            ask_for_unit(a, h, w, p.r, k + 2 * GROUP, p.c, p.n);
         if (h[k] == 0)
             continue;
-        row[m] = unit(a, w, r, k) + c0;
+        row[m] = unit(a, w, p.r, k) + p.c;
         factor[m++] = h[k];
         if (m == GROUP) {
-            add_rows(GROUP, n, factor, row, y + c0);
+            add_rows(GROUP, p.n, factor, row, y + p.c);
             m = 0;
         }
     }
     for (int i = 0; i < m; i++)
-        add_rows(1, n, factor + i, row + i, y + c0);
+        add_rows(1, p.n, factor + i, row + i, y + p.c);
 }
 
 static const float *logits(const SparseFf *a, int64_t r, int64_t k)
@@ -170,20 +176,34 @@ static void begin_row(const SparseFf *a, float *y, int64_t c0, int64_t n)
         memset(y + c0, 0, (size_t)n * sizeof *y);
 }
 
+/* Rows [r0, r1): all through some blocks before the next, so that their units stay in L2. Returns
+ * how many units count. */
+static int64_t row_tile(const SparseFf *a, int64_t r0, int64_t r1, float *h)
+{
+    const int64_t w = a->width, all = a->blocks;
+    int64_t count = 0;
+    for (int64_t k = 0; k < all; k += GROUP)
+        for (int64_t r = r0; r < r1; r++)
+            unit_dots(a, (const float *)a->x + r * w, a->w1, r, k, min64(all, k + GROUP),
+                      (float *)a->u + r * all + k);
+    for (int64_t r = r0; r < r1; r++) {
+        count += hidden(a, r, h + r * all);
+        begin_row(a, (float *)a->y + r * w, 0, w);
+    }
+    for (int64_t k = 0; k < all; k += 2 * GROUP)
+        for (int64_t r = r0; r < r1; r++)
+            add_units(a, h + r * all, a->w2, (Part){r, 0, w, k, min64(all, k + 2 * GROUP), false},
+                      (float *)a->y + r * w);
+    return count;
+}
+
 /* h (rows, blocks): scratch. Returns how many units count in all. */
 static int64_t by_rows(const SparseFf *a, float *h)
 {
-    const int64_t w = a->width;
     int64_t count = 0;
 #pragma omp parallel for schedule(static) reduction(+ : count)
-    for (int64_t r = 0; r < a->rows; r++) {
-        float *y = (float *)a->y + r * w;
-        unit_dots(a, (const float *)a->x + r * w, a->w1, r, 0, a->blocks,
-                  (float *)a->u + r * a->blocks);
-        count += hidden(a, r, h + r * a->blocks);
-        begin_row(a, y, 0, w);
-        add_units(a, h + r * a->blocks, a->w2, r, 0, w, false, y);
-    }
+    for (int64_t r = 0; r < a->rows; r += TILE)
+        count += row_tile(a, r, min64(a->rows, r + TILE), h);
     return count;
 }
 
@@ -207,7 +227,8 @@ static int64_t by_parts(const SparseFf *a, float *h)
         for (int64_t i = 0; i < a->rows * across; i++) {
             const int64_t r = i / across, c = i % across * cols, n = min64(cols, w - c);
             begin_row(a, (float *)a->y + r * w, c, n);
-            add_units(a, h + r * a->blocks, a->w2, r, c, n, true, (float *)a->y + r * w);
+            add_units(a, h + r * a->blocks, a->w2, (Part){r, c, n, 0, a->blocks, true},
+                      (float *)a->y + r * w);
         }
     }
     return count;
@@ -267,7 +288,8 @@ static void row_bwd(const SparseFf *a, int64_t r, const float *du)
 {
     const float *u = (const float *)a->u + r * a->blocks;
     if (a->dx != NULL)
-        add_units(a, du, a->w1, r, 0, a->width, false, (float *)a->dx + r * a->width);
+        add_units(a, du, a->w1, (Part){r, 0, a->width, 0, a->blocks, false},
+                  (float *)a->dx + r * a->width);
     for (int64_t k = 0; k < a->blocks && a->dz != NULL; k++)
         if (du[k] != 0)
             dz_block(a, r, k, du[k] * u[k]);
