@@ -268,3 +268,34 @@ Test(options, every_parameter_has_a_meaning)
         for (int k = 0; k < COUNT(sets); k++)
             expect_meanings(variant_table[i], sets[k]);
 }
+
+/* ---- two streams ---- */
+static void expect_reversible(const char *variant, const char *set, Status want)
+{
+    const Variant *v = variant_find(variant);
+    MixCtx c = {.batch = 1,
+                .q_len = 8,
+                .cap = 8,
+                .n_norm = 8,
+                .width = 16,
+                .heads = 2,
+                .causal = true};
+    cr_assert_eq(mix_options(v, set, &c), ST_OK, "%s", status_reason());
+    cr_expect_eq(mix_accepts(v, &c), want, "%s %s: %s", variant, set, status_reason());
+}
+
+/* A norm after the sum cannot be undone, be it the mixer's or the feed-forward layer's, where there
+ * is one; nor can a sum that there is not. */
+Test(options, what_cannot_be_computed_back_is_refused)
+{
+    expect_reversible("vanilla", "reversible=1", ST_OK);
+    expect_reversible("vanilla", "reversible=1 mixer_norm=2 channel_norm=2", ST_OK);
+    expect_reversible("vanilla", "reversible=1 mixer_norm=1", ST_UNSUPPORTED);
+    expect_reversible("vanilla", "reversible=1 channel_norm=1", ST_UNSUPPORTED);
+    expect_reversible("vanilla", "reversible=1 channel_norm=1 norm_kind=0", ST_OK);
+    expect_reversible("vanilla", "reversible=1 residual=0", ST_UNSUPPORTED);
+    expect_reversible("vanilla", "channel_norm=1 mixer_norm=1 residual=0", ST_OK);
+    expect_reversible("gau", "reversible=1", ST_OK);
+    expect_reversible("gau", "reversible=1 channel_norm=1", ST_OK);
+    expect_reversible("gau", "reversible=1 mixer_norm=1", ST_UNSUPPORTED);
+}

@@ -65,7 +65,8 @@ Test(solve, every_recipe_meets_the_count)
 }
 
 /* Layers with the parameters of vanilla's, for every recipe at the usual widths. */
-/* A layer of any recipe is a Transformer layer's worth: two blocks of the GAU family make one. */
+/* A layer of any recipe is a Transformer layer's worth: two blocks of the GAU family make one.
+ * Channel widths are whole vectors. */
 Test(solve, layers_are_alike_in_size)
 {
     int64_t usual = 0;
@@ -78,6 +79,7 @@ Test(solve, layers_are_alike_in_size)
             s.ctx.heads = 4;
             must(mix_options(s.variant, NULL, &s.ctx));
             const int64_t n = solve_count(&s);
+            cr_expect_eq(s.ctx.ffn % 16, 0, "%s: channel width %d", s.variant->name, s.ctx.ffn);
             if (pass == 0 && strcmp(s.variant->name, "vanilla") == 0)
                 usual = n;
             cr_expect(pass == 0 || (n > usual * 7 / 10 && n < usual * 12 / 10),
