@@ -102,6 +102,36 @@ Test(apply, options_matter)
     cr_expect(strstr(bare.said, "'mixer.b_") != NULL, "%s", bare.said);
 }
 
+/* Hash rotations of the file count, not those of the seed; decode is asked for where there is one.
+ */
+Test(apply, draws_are_those_of_the_file)
+{
+    static const char path[] = "tests/golden/lsh_causal_t8_b130.safetensors";
+    static const struct {
+        const char *more;
+        int code;
+        const char *says;
+    } runs[] = {
+        {"--set n_buckets=130 --decode", 0, "decode.y"},
+        {"--set n_buckets=130 --decode --seed 7", 0, "decode.y"},
+        {"--set n_buckets=130 --set n_hashes=1", 2, "'draw.rotation'"},
+        {"--set n_buckets=128", 2, "'draw.rotation'"},
+        {"--set n_buckets=130 --decode --bidirectional", 2, "--decode"},
+        {"--set n_buckets=130 --decode --level mixer", 2, "--decode"},
+        {"--set n_buckets=130 --decode --training", 2, "--decode"},
+    };
+    for (int i = 0; i < COUNT(runs); i++) {
+        char args[512];
+        snprintf(args, sizeof args,
+                 "apply lsh --weights %s --input %s --grad %s --expect %s --heads 2 --ffn 16 "
+                 "--set chunk_len=4 --backend ref %s",
+                 path, path, path, path, runs[i].more);
+        Ended e = program_run((Start){.args = args}, 60);
+        cr_expect_eq(e.code, runs[i].code, "'%s' ends with %d: %s", runs[i].more, e.code, e.said);
+        cr_expect(strstr(e.said, runs[i].says) != NULL, "'%s': %s", runs[i].more, e.said);
+    }
+}
+
 /* ---- written files ---- */
 
 /* Two blocks: seeded weights are written, read again and give the same numbers, in both types. */
