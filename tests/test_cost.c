@@ -287,3 +287,35 @@ Test(cost, chunks_count_what_they_do)
                 check_chunks(pos, len[i], chunk, true);
         }
 }
+
+/* Two sequences, three heads, two rounds: every bucket so far is compared, and `window` keys of 4
+ * and values of 5 columns are read. */
+static void check_lsh_decode(int64_t pos, int64_t len, int64_t window)
+{
+    enum { B = 2, H = 3, ROUNDS = 2, D = 4, DV = 5, CAP = 20 };
+    Room r = room_open();
+    char what[48];
+    Tensor q = zeros(&r, B, len, H * D), keys = zeros(&r, B, CAP, H * D);
+    Tensor v = zeros(&r, B, CAP, H * DV), bucket = zeros(&r, B, H * ROUNDS, CAP), fresh;
+    must(tensor_new(r.d, &fresh, I32, MEM_INPUT, 4, (int64_t[]){B, H, ROUNDS, len}));
+    must(dev_write(r.d, fresh.buf, (int32_t[B * H * ROUNDS * CAP]){0}, fresh.buf.size));
+    snprintf(what, sizeof what, "lsh decode of %d at %d, window %d", (int)len, (int)pos,
+             (int)window);
+    double numbers = (double)(B * len * H * (D + DV));
+    for (int64_t i = pos; i < pos + len; i++)
+        numbers += B * H * (double)(min64(window, i + 1) * (D + DV) + (i + 1) * ROUNDS);
+    op_lsh_decode(r.t, &q, &keys, &v, &fresh, &bucket, NULL, H, pos, window);
+    cr_expect_eq(tape_cost(r.t).bytes, 8 * numbers, "%s", what);
+    expect_counted(&r, what);
+    Tensor *all[] = {&q, &keys, &v, &bucket, &fresh};
+    for (int i = 0; i < COUNT(all); i++)
+        tensor_free(r.d, all[i]);
+    room_close(&r);
+}
+
+Test(cost, lsh_decode_counts_what_it_does)
+{
+    static const int64_t at[][3] = {{0, 1, 1}, {0, 5, 3}, {7, 1, 4}, {7, 1, 100}, {12, 8, 6}};
+    for (int i = 0; i < COUNT(at); i++)
+        check_lsh_decode(at[i][0], at[i][1], at[i][2]);
+}
