@@ -273,13 +273,8 @@ Test(options, every_parameter_has_a_meaning)
 static void expect_reversible(const char *variant, const char *set, Status want)
 {
     const Variant *v = variant_find(variant);
-    MixCtx c = {.batch = 1,
-                .q_len = 8,
-                .cap = 8,
-                .n_norm = 8,
-                .width = 16,
-                .heads = 2,
-                .causal = true};
+    MixCtx c = {
+        .batch = 1, .q_len = 8, .cap = 8, .n_norm = 8, .width = 16, .heads = 2, .causal = true};
     cr_assert_eq(mix_options(v, set, &c), ST_OK, "%s", status_reason());
     cr_expect_eq(mix_accepts(v, &c), want, "%s %s: %s", variant, set, status_reason());
 }
