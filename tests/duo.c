@@ -138,6 +138,12 @@ Arr duo_random_ids(Duo *u, int64_t n, int32_t below, uint32_t seed)
     return a;
 }
 
+void duo_bits(Duo *u, const void *x, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        u->bits = (u->bits ^ ((const unsigned char *)x)[i]) * 1099511628211u;
+}
+
 int64_t duo_differ(Duo *u, Arr a)
 {
     int64_t n = 0;
@@ -147,6 +153,7 @@ int64_t duo_differ(Duo *u, Arr a)
         CHECK(x[side] != NULL);
         duo_must(dev_read(u->d[side], x[side], a.b[side], (size_t)a.n * sizeof(int32_t)));
     }
+    duo_bits(u, x[TRIAL], (size_t)a.n * sizeof(int32_t));
     for (int64_t i = 0; i < a.n; i++)
         n += x[TRIAL][i] != x[REF][i];
     free(x[0]);
@@ -168,8 +175,7 @@ double duo_error(Duo *u, Arr a)
         CHECK(x[side] != NULL);
         duo_must(dev_read_f64(u->d[side], x[side], a.b[side], 0, a.n));
     }
-    for (size_t i = 0; i < (size_t)a.n * sizeof(double); i++)
-        u->bits = (u->bits ^ ((unsigned char *)x[TRIAL])[i]) * 1099511628211u;
+    duo_bits(u, x[TRIAL], (size_t)a.n * sizeof(double));
     for (int64_t i = 0; i < a.n; i++) {
         double got = x[TRIAL][i], want = x[REF][i], off = fabs(got - want);
         if (odd_one(got) || odd_one(want))

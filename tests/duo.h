@@ -50,7 +50,8 @@ void duo_same(Duo *u, Arr a, const char *name);
 double duo_error(Duo *u, Arr a);
 /* Keeps an error if it is the worst so far: what duo_same does with duo_error. */
 void duo_note(Duo *u, double error, const char *name);
-int64_t duo_differ(Duo *u, Arr ids); /* how many ids differ */
+void duo_bits(Duo *u, const void *x, size_t size); /* of results, for `bits` */
+int64_t duo_differ(Duo *u, Arr ids);               /* how many ids differ */
 
 /* Families of cases: each runs all of its cases and leaves the worst error in u. */
 typedef struct Family {

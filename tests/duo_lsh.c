@@ -33,6 +33,7 @@ static void same_lse(Duo *u, Arr lse)
         CHECK(x[i] != NULL);
         duo_must(dev_read_f64(u->d[i], x[i], lse.b[i], 0, lse.n));
     }
+    duo_bits(u, x[TRIAL], (size_t)lse.n * sizeof(double));
     for (int64_t i = 0; i < lse.n; i++) {
         const double got = x[TRIAL][i], want = x[REF][i], off = fabs(got - want);
         const bool alone = want < -5e4;
@@ -97,6 +98,9 @@ void family_lsh(Duo *u, bool small)
     Lsh a = shape(5);
     a.n_buckets = 5000; /* nearly all empty */
     lsh_case(u, a, 5000, NULL, 3);
+    a = (Lsh){.batch = 1, .len = 5, .chunk = 4, .heads = 5, .d = 4, .dv = 4, .rounds = 1};
+    a.n_buckets = 1 << 29; /* keys of 32 bits: three heads at a time */
+    lsh_case(u, a, 1 << 29, NULL, 3);
     if (small)
         return;
     a = (Lsh){.batch = 1, .len = 300, .chunk = 128, .heads = 2, .d = 20, .dv = 70, .rounds = 2};
@@ -185,4 +189,8 @@ void family_lsh_decode(Duo *u, bool small)
             if (!small || i < 3)
                 decode_case(u, a, spreads[s], i == 3 ? lens : NULL);
         }
+    LshDecode a = {.batch = 2, .heads = 1, .rounds = 1, .q_len = 2, .cap = 3, .d = 4, .dv = 4};
+    a.window = 3 << 20; /* its scratch is for two queries at a time */
+    if (!small)
+        decode_case(u, a, 2, NULL);
 }

@@ -122,7 +122,7 @@ void family_sparse_ff(Duo *u, bool small)
     static const Case cases[] = {
         {.rows = 1, .width = 1, .blocks = 1, .block = 1, .popular = 1},
         {.rows = 1, .width = 132, .blocks = 5, .block = 4, .popular = 4, .bias = true},
-        {.rows = 3, .width = 67, .blocks = 9, .block = 7, .popular = 7, .scaled = true},
+        {.rows = 16, .width = 67, .blocks = 9, .block = 7, .popular = 7, .scaled = true},
         {.rows = 17, .width = 33, .blocks = 3, .block = 5, .popular = 2, .estimate = true},
         {.rows = 40, .width = 8, .blocks = 1, .block = 40, .popular = 1, .bias = true}};
     for (int i = 0; i < COUNT(cases); i++)

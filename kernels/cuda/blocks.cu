@@ -4,7 +4,7 @@
  * larger one takes the warp, 32 numbers at a time. No shared memory, FLOPs about 4 a number. Bytes:
  * softmax 8 n block, its gradient 16 n block, choice 4 (block + 1) n. H100 (computed, 3.35 TB/s)
  * for 16384 rows of 4096 units: 0.16, 0.32 and 0.08 ms. Noise of its own takes ten rounds of Philox
- * and two logarithms a number, about 100 instructions: 0.25 ms (computed, 132 x 128 lanes at 1.7
+ * and two logarithms a number, about 100 instructions: 0.3 ms (computed, 132 x 128 lanes at 1.7
  * GHz). */
 #include "kernels/cuda/blocks.cuh"
 #include "kernels/cuda/ops.cuh"

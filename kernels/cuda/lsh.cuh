@@ -17,10 +17,10 @@
  * FLOPs of a pair of items: OUT 2 d ceil(dv / NT) + 2 dv; DQ and DK 2 (d + dv) ceil(d / NT) + 2 d;
  * DV 2 d ceil(dv / NT) + 2 dv. Bytes of an item, from L2 mostly: 4 (d + dv) as a row and, of its
  * window, 4 (d + dv) W / (16 WARPS), W = (before + 1 + after) chunk. Shared memory: slabs() + 16
- * WARPS (BN + 8) + 4 x 64 words. Roofline on an H100 (computed), T = 65536, H = 16, d = dv = 64, 2
- * rounds, chunk 128, before 1: OUT 2 M items: 0.14 TFLOP: 0.14 ms in bf16; bytes 2.7 GB from L2
- * (5.5 TB/s): 0.5 ms, and 1.1 GB of parts and operands from memory: 0.33 ms: bound by L2; with the
- * backward roles four times that. */
+ * WARPS (BN + 8) + 4 (16 WARPS + BN) words, 56 KB for four warps in bf16. Roofline on an H100
+ * (computed), T = 65536, H = 16, d = dv = 64, 2 rounds, chunk 128, before 1: OUT 2 M items: 0.14
+ * TFLOP: 0.14 ms in bf16; 4.8 GB from L2 (5.5 TB/s): 0.9 ms, and 1.6 GB of operands and parts from
+ * memory (3.35 TB/s): 0.5 ms: bound by L2. DQ and DK half as much again each, DV as OUT. */
 #ifndef LONGMIX_CUDA_LSH_CUH
 #define LONGMIX_CUDA_LSH_CUH
 

@@ -7,10 +7,11 @@
  * to place m, another position, of which m newer ones match, behind all matches. attend: a block of
  * 256 threads a query: a warp a key for the scores (one read of the key for its norm, too), then a
  * warp every 8th key and a lane a column of o, put together in shared memory (1 KB) in order.
- * Bytes of a step, of a head of a batch row: 8 rounds (p + 1) of buckets, from L2 the second time,
- * and 4 window (d + dv); FLOPs 2 window (2 d + dv). H100 (computed, 3.35 TB/s), p = 2^20, H = 16, 4
- * rounds, window 512, d = dv = 64: 0.27 GB and 4 MB: 0.08 ms. A window is some chunks, so a block
- * for each query is little work; queries are made in groups whose scratch fits 64 MiB. */
+ * Bytes of a step, of a head of a batch row: 4 rounds (p + 1) of buckets, those of the segments
+ * that fill the window once more, and 4 window (d + dv); FLOPs 2 window (2 d + dv). H100
+ * (computed, 3.35 TB/s), p = 2^20, H = 16, 4 rounds, window 512, d = dv = 64: 0.27 GB and 4 MB:
+ * 0.08 ms. A window is some chunks, so a block for each query is little work; queries are made in
+ * groups whose scratch fits 64 MiB. */
 #include "kernels/cuda/blocks.cuh"
 #include "kernels/cuda/ops.cuh"
 
