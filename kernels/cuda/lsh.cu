@@ -1,12 +1,13 @@
 /* lsh.cu - LSH attention: items sorted by bucket and position (sort.cu), chunks of them attended
  * (lsh.cuh), and the rounds put together, as many heads of batch rows at a time as the room allows.
  *
- * keys, join: a thread an item, a number of the result; factors, fold: a warp a position of a head.
+ * keys: a thread an item; factors, join, fold: a warp a position of a head.
  * Bytes an item: sort 8 written, then 20 a pass of 8 bits; parts forward 4 dv written and read,
  * backward 4 (2 d + dv), and 4 (d + 2 dv) of operands for delta and the norm. FLOPs beside the
  * pairs: about 2 (d + dv) an item. Roofline on an H100 (computed, 3.35 TB/s), T = 65536, H = 16, d
  * = dv = 64, 2 rounds: 2 M items: sort 0.03 ms, factors 0.08 ms (0.24 ms with delta), joining 0.24
  * ms, folding 1.0 ms. No shared memory. */
+#include "kernels/cuda/divide.cuh"
 #include "kernels/cuda/lsh.cuh"
 #include "kernels/cuda/ops.cuh"
 #include "kernels/cuda/sort.cuh"
@@ -18,6 +19,7 @@ static const int64_t ROOM = (int64_t)64 << 20; /* floats of scratch at a time */
 struct LshKeys {
     LshPairs p;
     int64_t n; /* slots * items */
+    Divisor padded, rounds;
     int n_buckets;
     const int32_t *bucket;
     uint32_t *key;
@@ -28,8 +30,9 @@ struct LshKeys {
 __global__ void lsh_keys_kernel(LshKeys k)
 {
     for (int64_t i = first_of(); i < k.n; i += step_of()) {
-        const int64_t t = i % k.p.padded, row = i / k.p.padded, slot = row / k.p.rounds;
-        const int64_t pair = k.p.first + slot, bucket_row = k.p.first * k.p.rounds + row;
+        const int64_t row = quotient(i, k.padded), t = i - row * k.p.padded;
+        const int64_t pair = k.p.first + quotient(row, k.rounds);
+        const int64_t bucket_row = k.p.first * k.p.rounds + row;
         const bool valid = t < lsh_valid(k.p, pair);
         const int bucket = valid ? k.bucket[bucket_row * k.p.len + t] : k.n_buckets;
         k.key[i] = (uint32_t)(row * (k.n_buckets + 1) + bucket);
@@ -48,10 +51,10 @@ __device__ __forceinline__ float warp_dot(const float *x, const float *y, int n)
     return sum;
 }
 
-__global__ void lsh_factors_kernel(LshPairs p, float *by, float *delta)
+__global__ void lsh_factors_kernel(LshPairs p, Divisor by_len, float *by, float *delta)
 {
     for (int64_t i = first_of() / 32; i < p.slots * p.len; i += step_of() / 32) {
-        const int64_t pair = p.first + i / p.len, t = i % p.len;
+        const int64_t slot = quotient(i, by_len), t = i - slot * p.len, pair = p.first + slot;
         const float *q = p.q + lsh_row(p, pair, t, p.d);
         const int64_t at = lsh_row(p, pair, t, p.dv);
         const float norm = warp_dot(q, q, p.d) + LSH_EPS * (float)p.d;
@@ -65,26 +68,34 @@ __global__ void lsh_factors_kernel(LshPairs p, float *by, float *delta)
 }
 
 /* ---- rounds put together ---- */
-/* o = sum_r exp(lse_r - lse) o_r; padding gives zeros. With one round only the padding is left. */
-__global__ void lsh_join_kernel(LshPairs p)
+/* Of round r, relative to the largest; alone: any round has the value. */
+__device__ __forceinline__ float round_weight(const LshPairs &p, int64_t at, int r, float top)
 {
-    for (int64_t i = first_of(); i < p.slots * p.len * p.dv; i += step_of()) {
-        const int64_t slot = i / p.dv / p.len, t = i / p.dv % p.len, c = i % p.dv;
-        const int64_t pair = p.first + slot, at = slot * p.rounds * p.len + t;
+    return top != -INFINITY ? expf(p.part_lse[at + r * p.len] - top) : r == 0 ? 1.0f : 0.0f;
+}
+
+/* o = sum_r exp(lse_r - lse) o_r; padding gives zeros. With one round only the padding is left. */
+__global__ void lsh_join_kernel(LshPairs p, Divisor by_len)
+{
+    const int lane = threadIdx.x % 32;
+    for (int64_t i = first_of() / 32; i < p.slots * p.len; i += step_of() / 32) {
+        const int64_t slot = quotient(i, by_len), t = i - slot * p.len, pair = p.first + slot;
+        const int64_t at = slot * p.rounds * p.len + t;
         const bool valid = t < lsh_valid(p, pair);
-        float top = -INFINITY, sum = 0.0f, o = 0.0f;
+        float *o = p.o + lsh_row(p, pair, t, p.dv), top = -INFINITY, sum = 0.0f;
         if (valid && p.rounds == 1)
             continue;
         for (int r = 0; r < p.rounds && valid; r++)
             top = Max()(p.part_lse[at + r * p.len], top);
-        for (int r = 0; r < p.rounds && valid; r++) { /* alone: any round has the value */
-            const float by =
-                top == -INFINITY ? (r == 0 ? 1.0f : 0.0f) : expf(p.part_lse[at + r * p.len] - top);
-            sum += by;
-            o += by * p.part[(at + r * p.len) * p.dv + c];
+        for (int r = 0; r < p.rounds && valid; r++)
+            sum += round_weight(p, at, r, top);
+        for (int c = lane; c < p.dv; c += 32) {
+            float y = 0.0f;
+            for (int r = 0; r < p.rounds && valid; r++)
+                y += round_weight(p, at, r, top) * p.part[(at + r * p.len) * p.dv + c];
+            o[c] = valid ? y / sum : 0.0f;
         }
-        p.o[lsh_row(p, pair, t, p.dv) + c] = valid ? o / sum : 0.0f;
-        if (p.lse != NULL && c == 0)
+        if (p.lse != NULL && lane == 0)
             p.lse[pair * p.len + t] = !valid             ? -INFINITY
                                       : top == -INFINITY ? LSH_ALONE
                                                          : top + logf(sum);
@@ -95,6 +106,7 @@ __global__ void lsh_join_kernel(LshPairs p)
  * the value was the output. A warp a position; NULL results are not wanted. */
 struct LshFold {
     LshPairs p;
+    Divisor by_len;
     const float *part_q, *part_k, *part_v; /* (slots, rounds, len, d or dv) */
     float *dq, *dv;
 };
@@ -113,7 +125,7 @@ __global__ void lsh_fold_kernel(LshFold f)
     const LshPairs &p = f.p;
     const int lane = threadIdx.x % 32;
     for (int64_t i = first_of() / 32; i < p.slots * p.len; i += step_of() / 32) {
-        const int64_t slot = i / p.len, t = i % p.len, pair = p.first + slot;
+        const int64_t slot = quotient(i, f.by_len), t = i - slot * p.len, pair = p.first + slot;
         const int64_t at = slot * p.rounds * p.len + t, q_at = lsh_row(p, pair, t, p.d);
         const int64_t v_at = lsh_row(p, pair, t, p.dv);
         const float by = p.by[i];
@@ -213,26 +225,33 @@ static LshPairs pairs_at(const Lsh *a, const LshRoom &room, int64_t first, int64
 static Status prepare(Dev *d, const char *op, const Lsh *a, const LshRoom &room, const LshPairs &p,
                       bool back)
 {
-    const LshKeys k = {p, p.slots * p.items, a->n_buckets, a->bucket, room.key, room.position};
+    const LshKeys k = {
+        p,         p.slots * p.items, divisor(p.padded), divisor(p.rounds), a->n_buckets,
+        a->bucket, room.key,          room.position};
     Sort sort = room.sort;
     sort.n = k.n;
     TRY(launch(d, op, lsh_keys_kernel, grid_for(d, k.n, THREADS), THREADS, 0, k));
     TRY(sort_pairs(d, op, sort));
     return launch(d, op, lsh_factors_kernel, grid_for(d, 32 * p.slots * p.len, THREADS), THREADS, 0,
-                  p, room.by, back ? room.delta : (float *)NULL);
+                  p, divisor(p.len), room.by, back ? room.delta : (float *)NULL);
 }
 
 static Status heads_forward(Dev *d, const char *op, const LshPairs &p)
 {
     TRY(cuda_lsh_out(d, op, p));
-    return launch(d, op, lsh_join_kernel, grid_for(d, p.slots * p.len * p.dv, THREADS), THREADS, 0,
-                  p);
+    return launch(d, op, lsh_join_kernel, grid_for(d, 32 * p.slots * p.len, THREADS), THREADS, 0, p,
+                  divisor(p.len));
 }
 
 static Status heads_backward(Dev *d, const char *op, const Lsh *a, LshPairs p, const LshRoom &room)
 {
-    const LshFold f = {
-        p, room.part[0], room.part[1], room.part[2], (float *)a->dq, (float *)a->dv_};
+    const LshFold f = {p,
+                       divisor(p.len),
+                       room.part[0],
+                       room.part[1],
+                       room.part[2],
+                       (float *)a->dq,
+                       (float *)a->dv_};
     if (a->dq != NULL) {
         TRY(cuda_lsh_dq(d, op, p));
         p.part = room.part[1];

@@ -52,7 +52,8 @@ __device__ __forceinline__ int64_t lsh_valid(const LshPairs &p, int64_t pair)
 /* Element at which the row of a position begins, in arrays (B,len,H*width). */
 __device__ __forceinline__ int64_t lsh_row(const LshPairs &p, int64_t pair, int64_t t, int width)
 {
-    return ((pair / p.heads * p.len + t) * p.heads + pair % p.heads) * width;
+    const int b = (int)pair / p.heads, h = (int)pair % p.heads; /* of 32 bits: quick */
+    return ((b * p.len + t) * p.heads + h) * width;
 }
 
 /* What is known of the items of a tile, in shared memory. */

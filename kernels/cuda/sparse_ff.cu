@@ -142,10 +142,11 @@ __global__ void sums_kernel(RowSums s)
         const int64_t r = n / across, c = n % across * cols + threadIdx.x % cols;
         float sum = 0.0f;
 #pragma unroll 4
-        for (int64_t i = r * s.a.blocks + part; i < (r + 1) * s.a.blocks; i += s.parts) {
+        for (int k = part; k < s.a.blocks; k += s.parts) {
+            const int64_t i = r * s.a.blocks + k;
             const float by = s.by[i];
             if (by != 0.0f && c < width)
-                sum += by * s.w[unit_of(s.a, i) * width + c];
+                sum += by * s.w[((int64_t)k * s.a.block + s.a.pick[i]) * width + c];
         }
         if (s.parts > 1) {
             __syncthreads(); /* the last sums may still be read */
@@ -182,12 +183,12 @@ Status cuda_sparse_ff_fwd(Dev *d, const SparseFf *a)
 }
 
 /* ---- gradients of the weights ---- */
-/* The live units in order: item[start[j]] to item[start[j + 1] - 1] chose unit j. */
+/* The live units in order: rows row[start[j]] to row[start[j + 1] - 1] chose unit j. */
 struct ByUnit {
     int64_t n, units;
     float *h, *du;
     uint32_t *key, *sorted_key;
-    int32_t *all, *item, *start;
+    int32_t *all, *row, *start;
 };
 
 /* A unit without a share comes behind all others. */
@@ -196,7 +197,7 @@ __global__ void keys_kernel(SparseFf a, ByUnit b)
     for (int64_t i = first_of(); i < b.n; i += step_of()) {
         const bool live = ((const float *)a.u)[i] > 0.0f;
         b.key[i] = (uint32_t)(live ? unit_of(a, i) : b.units);
-        b.all[i] = (int32_t)i;
+        b.all[i] = (int32_t)(i / a.blocks);
     }
 }
 
@@ -216,14 +217,13 @@ __global__ void weights_kernel(SparseFf a, ByUnit b)
     const int64_t width = a.width, across = (width + blockDim.x - 1) / blockDim.x;
     for (int64_t n = blockIdx.x; n < b.units * across; n += gridDim.x) {
         const int64_t j = n / across, c = n % across * blockDim.x + threadIdx.x;
-        const int begin = b.start[j], end = b.start[j + 1];
+        const int begin = b.start[j], end = b.start[j + 1], k = (int)j / a.block;
         float first = 0.0f, second = 0.0f;
         if (c >= width || begin == end)
             continue;
 #pragma unroll 4
         for (int s = begin; s < end; s++) {
-            const int i = b.item[s];
-            const int64_t at = i / a.blocks * width + c;
+            const int64_t r = b.row[s], i = r * a.blocks + k, at = r * width + c;
             first += b.du[i] * x[at];
             second += b.h[i] * dy[at];
         }
@@ -237,7 +237,7 @@ __global__ void weights_kernel(SparseFf a, ByUnit b)
 static Status weights(Dev *d, const char *op, const SparseFf *a, const ByUnit &b, Sort s)
 {
     const int threads = (int)least(COLUMNS, ceil_div(a->width, 32) * 32);
-    s.key = b.key, s.value = b.all, s.sorted_key = b.sorted_key, s.sorted = b.item;
+    s.key = b.key, s.value = b.all, s.sorted_key = b.sorted_key, s.sorted = b.row;
     TRY(launch(d, op, keys_kernel, grid_for(d, b.n, THREADS), THREADS, 0, *a, b));
     TRY(sort_pairs(d, op, s));
     TRY(launch(d, op, starts_kernel, grid_for(d, b.n + 1, THREADS), THREADS, 0, b));
@@ -262,7 +262,7 @@ static Status backward(Dev *d, const char *op, const SparseFf *a)
     TRY(cuda_work(d, (size_t)words * sizeof(float) + s.room_size, &work));
     b.h = (float *)work, b.du = b.h + b.n;
     b.key = (uint32_t *)(b.du + b.n), b.sorted_key = b.key + b.n;
-    b.all = (int32_t *)(b.sorted_key + b.n), b.item = b.all + b.n, b.start = b.item + b.n;
+    b.all = (int32_t *)(b.sorted_key + b.n), b.row = b.all + b.n, b.start = b.row + b.n;
     s.room = (float *)work + words;
     TRY(units<true>(d, op, a, b.h, b.du));
     if (train)
