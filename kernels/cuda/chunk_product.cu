@@ -16,7 +16,8 @@ __device__ float chunk_factor(const ChunkProduct &p, int64_t b, int64_t g)
 }
 
 template <Math M, int WARPS, bool TA, bool TB>
-__global__ void __launch_bounds__(32 * WARPS, WARPS == 4 ? 2 : 1) chunk_product_kernel(ChunkProduct p)
+__global__ void __launch_bounds__(32 * WARPS, WARPS == 4 ? 2 : 1)
+    chunk_product_kernel(ChunkProduct p)
 {
     constexpr int N = 64, BM = 16 * WARPS;
     const int64_t b = blockIdx.x / p.groups, g = blockIdx.x % p.groups;
