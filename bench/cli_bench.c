@@ -69,7 +69,7 @@ static const struct argp_option options[] = {
      "of their own",
      1},
     {"kernels", FIRST + KERNELS, "LIST", 0,
-     "at level kernel: names, or all (default: all but the slow ones); --n and --pass choose among "
+     "at level kernel: names, or all (default); --n and --pass choose among "
      "their cases",
      1},
     {"pass", FIRST + PASS, "LIST", 0,
@@ -186,7 +186,6 @@ static Status ask_kernels(const Args *a, Group *g)
 {
     KernelNames names = kernel_names();
     TRY(parse_names(given_or(a, KERNELS, "all"), "kernel", names.name, &g->kernels));
-    g->slow_kernels = a->given[KERNELS] != NULL;
     g->some_n = a->given[N] != NULL;
     g->some_passes = a->given[PASS] != NULL;
     return ST_OK;

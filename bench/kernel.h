@@ -72,7 +72,7 @@ typedef struct KernelCase {
     int heads, width;
     const char *set;
     double bar; /* least fraction of the roof; 0: none */
-    bool slow;  /* above ten seconds: only by name, or in the long profiles */
+    bool slow;  /* some ten seconds: has a minute at least */
 } KernelCase;
 extern const KernelCase kernel_cases[];
 /* The bar of a case of that list; 0: none. */

@@ -152,8 +152,7 @@ static Status group_of(const ProfileGroup *p, Group *g)
     VariantNames variants = variant_names();
     KernelNames kernels = kernel_names();
     SizeNames sizes = size_names();
-    *g = (Group){
-        .time_limit = p->time_limit, .must = p->must, .watch = p->watch, .slow_kernels = p->must};
+    *g = (Group){.time_limit = p->time_limit, .must = p->must, .watch = p->watch};
     if (p->sizes != NULL)
         TRY(parse_names(p->sizes, "size", sizes.name, &g->sizes));
     TRY(parse_names("all", "kernel", kernels.name, &g->kernels));

@@ -8,8 +8,7 @@
 typedef struct ProfileGroup {
     const char *variants, *levels, *passes, *impls, *n; /* variants NULL ends the list */
     double time_limit;                                  /* seconds a case; 0: the profile's */
-    bool must;                                          /* never left out for the budget; of
-                                                           kernels: the slow ones, too */
+    bool must;                                          /* never left out for the budget */
     bool watch;                                         /* ops of its cases are watched, too */
     const char *sizes;                                  /* names of sizes, or NULL */
 } ProfileGroup;

@@ -6,6 +6,7 @@
 #include "bench/solve.h"
 #include "variants/template/mixer.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -240,6 +241,8 @@ static Status add_variant(Cases *l, const Sweep *s, const Group *g, const Varian
 }
 
 /* ---- kernels ---- */
+static const double SLOW_LIMIT = 60; /* seconds */
+
 static bool has_length(const Lengths *l, int64_t n)
 {
     for (int i = 0; i < l->n; i++)
@@ -252,7 +255,7 @@ static bool wanted(const Group *g, const KernelCase *k)
 {
     for (int i = 0; kernel_table[i] != NULL; i++)
         if (in(g->kernels, i) && strcmp(kernel_table[i]->name, k->kernel) == 0)
-            return (!k->slow || g->slow_kernels) && (!g->some_n || has_length(&g->n, k->n)) &&
+            return (!g->some_n || has_length(&g->n, k->n)) &&
                    (!g->some_passes || in(g->passes, (int)k->pass));
     return false;
 }
@@ -271,6 +274,8 @@ static Case kernel_case(const Sweep *s, const Group *g, const KernelCase *k)
               .seed = s->seed,
               .time_limit = g->time_limit > 0 ? g->time_limit : s->time_limit,
               .mem_limit = s->mem_limit};
+    if (k->slow)
+        c.time_limit = fmax(c.time_limit, SLOW_LIMIT);
     snprintf(c.variant, sizeof c.variant, "%s", k->kernel);
     snprintf(c.backend, sizeof c.backend, "%s", s->backend);
     snprintf(c.dtype, sizeof c.dtype, "%s", strcmp(s->backend, "ref") == 0 ? "f64" : "f32");

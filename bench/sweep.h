@@ -17,7 +17,6 @@ typedef struct Group {
     uint64_t sizes;    /* not 0, and the sweep has none: these of size_table */
     bool asked;        /* by the command line: combinations that do not exist become rows, too */
     uint64_t kernels;  /* level kernel: bit i is kernel_table[i]; their sizes are listed */
-    bool slow_kernels; /* those that take long, too */
     bool some_n, some_passes; /* of the kernels, only those of n and passes */
 } Group;
 

@@ -5,26 +5,36 @@
 #include <math.h>
 #include <string.h>
 
+#define INLINE static inline __attribute__((always_inline))
+
+enum { WAYS = 4 }; /* chains of a sum: one alone would wait for itself */
+
 typedef struct Stats {
     float mean, rstd;
 } Stats;
 
+/* Sums of x - mean or of its square over a row: whole vectors in WAYS chains, then the rest. */
+INLINE float row_sum(const bool squares, const float *x, float mean, int64_t n)
+{
+    vf sum[WAYS] = {{0}};
+    int64_t c = 0;
+    for (; c + WAYS * VW <= n; c += WAYS * VW)
+        for (int w = 0; w < WAYS; w++) {
+            vf t = vload(x + c + w * VW) - mean;
+            sum[w] += squares ? t * t : t;
+        }
+    for (; c < n; c += VW) {
+        vf t = vkeep(vget(x + c, n - c) - mean, n - c);
+        sum[0] += squares ? t * t : t;
+    }
+    return vsum((sum[0] + sum[1]) + (sum[2] + sum[3]));
+}
+
 static Stats stats_of(const Norm *a, const float *x)
 {
     int64_t n = a->width;
-    float mean = 0.0f;
-    if (a->kind == NORM_LAYER) {
-        vf sum = {0};
-        for (int64_t c = 0; c < n; c += VW)
-            sum += vget(x + c, n - c);
-        mean = vsum(sum) / (float)n;
-    }
-    vf square = {0};
-    for (int64_t c = 0; c < n; c += VW) {
-        vf t = vkeep(vget(x + c, n - c) - mean, n - c);
-        square += t * t;
-    }
-    double var = (double)vsum(square) / (double)n;
+    float mean = a->kind == NORM_LAYER ? row_sum(false, x, 0.0f, n) / (float)n : 0.0f;
+    double var = (double)row_sum(true, x, mean, n) / (double)n;
     return (Stats){mean, (float)(1.0 / sqrt(var + a->eps))};
 }
 
@@ -37,14 +47,25 @@ static inline vf gain_at(const Norm *a, int64_t c)
     return a->kind == NORM_SCALE ? vset(gain[0]) : vget(gain + c, a->width - c);
 }
 
+/* y[c..c+VW); whole: the row does not end before. */
+INLINE void columns_fwd(const bool whole, const Norm *a, Stats s, const float *x, float *y,
+                        int64_t c)
+{
+    const float *gain = a->gain, *bias = a->bias;
+    const int64_t n = whole ? VW : a->width - c;
+    vf t = (vget(x + c, n) - s.mean) * s.rstd;
+    if (gain != NULL)
+        t *= a->kind == NORM_SCALE ? vset(gain[0]) : vget(gain + c, n);
+    vput(y + c, bias != NULL ? t + vget(bias + c, n) : t, n);
+}
+
 static void row_fwd(const Norm *a, Stats s, const float *x, float *y)
 {
-    const float *bias = a->bias;
-    int64_t n = a->width;
-    for (int64_t c = 0; c < n; c += VW) {
-        vf t = (vget(x + c, n - c) - s.mean) * s.rstd * gain_at(a, c);
-        vput(y + c, bias != NULL ? t + vget(bias + c, n - c) : t, n - c);
-    }
+    int64_t c = 0;
+    for (; c + VW <= a->width; c += VW)
+        columns_fwd(true, a, s, x, y, c);
+    if (c < a->width)
+        columns_fwd(false, a, s, x, y, c);
 }
 
 Status CPU(norm_fwd)(Dev *d, const Norm *a)
