@@ -15,7 +15,7 @@ typedef struct DecodeRows {
 
 Status decode_rows(const Rows *rows, DecodeRows *out);
 const Row *decode_dense(const DecodeRows *d, const Row *r);    /* of the same size, or NULL */
-double decode_seconds(const Row *r);                           /* mean of the samples */
+double decode_seconds(const Row *r);                           /* of a token */
 double decode_speedup(const DecodeRows *d, const Row *r);      /* over the dense one; NaN */
 double decode_byte_speedup(const DecodeRows *d, const Row *r); /* by the bytes alone */
 

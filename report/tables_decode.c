@@ -15,10 +15,7 @@ static bool is_decode(const Row *r)
 
 double decode_seconds(const Row *r)
 {
-    double sum = 0;
-    for (int i = 0; i < r->timing.n; i++)
-        sum += r->timing.seconds[i];
-    return sum / r->timing.n;
+    return r->timing.median;
 }
 
 static int by_size(const void *x, const void *y)
@@ -95,7 +92,7 @@ static void put_level(FILE *f, const DecodeRows *d, Level level)
         return;
     fprintf(f, "### %s\n\n", level == LEVEL_MODEL ? "Whole models" : "One block");
     fprintf(f,
-            "| size | D | variant | layers | mean of a token | bytes touched | bytes / bandwidth |"
+            "| size | D | variant | layers | time of a token | bytes touched | bytes / bandwidth |"
             " times dense | by the byte model | part of it | part of bytes and operations |\n"
             "|---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|\n");
     for (int i = 0; i < d->n; i++)
@@ -191,7 +188,8 @@ Status table_decode(FILE *f, const Rows *rows)
         fprintf(f,
                 "## One token, unbatched, by model size\n\n"
                 "Each token is new and starts from cold caches (twice the last cache is written "
-                "before it, outside the clock); means, not medians. The byte model takes the "
+                "before it, outside the clock); medians of samples that are means of some tokens. "
+                "The byte model takes the "
                 "weights, caches and activations that the operations touch, once each. \"Part of "
                 "bytes and operations\" divides by the speed-up that bytes at the bandwidth "
                 "plus operations at the SGEMM rate would have: multiplicative layers save "
