@@ -269,6 +269,43 @@ Test(options, every_parameter_has_a_meaning)
             expect_meanings(variant_table[i], sets[k]);
 }
 
+/* ---- by name ---- */
+Test(options, of_a_variant_by_name)
+{
+    for (int i = 0; variant_table[i] != NULL; i++) {
+        const Variant *v = variant_table[i];
+        const Option *o;
+        cr_expect_null(variant_option(v, "nope", 4), "%s", v->name);
+        cr_expect_null(variant_option(v, "", 0), "%s", v->name);
+        for (int k = 0; (o = variant_option_at(v, k)) != NULL; k++)
+            cr_expect_not_null(variant_option(v, o->name, strlen(o->name)), "%s", o->name);
+        for (o = recipe_options; o->name != NULL; o++)
+            cr_expect_eq(variant_option(v, o->name, strlen(o->name)), o, "%s", o->name);
+    }
+}
+
+static void expect_taken(const char *variant, const char *set, Status want)
+{
+    MixCtx c = {.width = 64, .heads = 2};
+    cr_expect_eq(mix_options(variant_find(variant), set, &c), want, "%s %s: %s", variant, set,
+                 status_reason());
+}
+
+/* Ends of ranges that mean something: a pair to rotate, the widest odd window of modules. */
+Test(options, ends_of_ranges)
+{
+    static const char *const gated[] = {"gau", "gau_alpha", "flash_linear"};
+    for (int i = 0; i < COUNT(gated); i++) {
+        expect_taken(gated[i], "s=2", ST_OK);
+        expect_taken(gated[i], "s=1", ST_USAGE);
+    }
+    expect_taken("scaling_qkv", "side=15 side_v=15", ST_OK);
+    expect_taken("scaling_qkv", "side_v=16", ST_USAGE);
+    expect_taken("terraformer", "side=15 side_v=15", ST_OK);
+    expect_taken("primer", "taps=2", ST_OK);
+    expect_taken("primer", "taps=1", ST_USAGE);
+}
+
 /* ---- two streams ---- */
 static void expect_reversible(const char *variant, const char *set, Status want)
 {
