@@ -57,9 +57,10 @@ SEEN = [
     (r"cpu/(conv|rel|sru)\.c", "conv rel sru golden battery:primer battery:terraformer"),
     (r"cpu/", "cpu_ops cpu_rows cpu_sums golden battery:vanilla battery:gau"),
     (r"kernels/(tape|tape_block)\.c", "tape blocks reversible channel op_clock model_oom battery:lsh battery:vanilla"),
+    (r"kernels/plugin\.c", "plugin"),
     (r"kernels/(device|dry|base|plugin|backends)\.c", "device device_values model_oom cost battery:vanilla"),
     (r"kernels/rng\.c", "rng sparse"),
-    (r"", "cost model options"),
+    (r"", "cost options solve model"),
 ]
 SECONDS = 120  # of one process, on its own clock: where cores are shared, that goes slower
 SWAPS = {"+": "-", "-": "+", "*": "/", "/": "*", "<": "<=", "<=": "<", ">": ">=", ">=": ">",
