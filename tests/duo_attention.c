@@ -11,6 +11,7 @@ typedef struct Case {
     int64_t batch, q_len, k_len, q_pos;
     int heads, d, dv, gap;
     double logit;
+    int64_t far; /* entries of the bias for distances that there are not */
 } Case;
 
 /* Arrays of a case, with `gap` unused elements behind every row. A case that overwrites gradients
@@ -32,7 +33,7 @@ static Attn shape_of(const Case *c)
     a.set_dq = a.set_dk = a.set_dv = c->set;
     if (c->log_scale)
         a.log_base = 512, a.log_floor = 2;
-    a.bias_zero = c->q_pos + c->q_len + 1, a.bias_scale = 0.7;
+    a.bias_zero = c->q_pos + c->q_len + 1 + c->far, a.bias_scale = 0.7;
     return a;
 }
 
@@ -112,6 +113,9 @@ void family_attention(Duo *u, bool small)
     attention_case(u, c);
     c = (Case){.batch = 3, .q_len = 21, .k_len = 21, .heads = 2, .d = 4, .dv = 6, .set = true};
     every_mask(u, c);
+    c = (Case){.batch = 4, .q_len = 80, .k_len = 80, .heads = 4, .d = 4, .dv = 4, .bias = true};
+    c.causal = true, c.far = 70000; /* the rows of its bias' gradient are made in two launches */
+    attention_case(u, c);
     if (small)
         return;
     c = (Case){.batch = 2, .q_len = 131, .k_len = 131, .heads = 3, .d = 20, .dv = 24, .gap = 4};

@@ -10,6 +10,8 @@
 #include "kernels/cuda/ops.cuh"
 
 enum { MIN_SPLIT = 256, MAX_SPLITS = 256, THREADS = 128 };
+static const int64_t ROOM = (int64_t)1
+                            << 20; /* floats: rows of biases that need no second launch */
 
 Pairs pairs_of(const Attn *a)
 {
@@ -114,12 +116,33 @@ __global__ void bias_kernel(Pairs p, int64_t rows)
     }
 }
 
+/* Row tiles of DQ at a time: what fills the device four times, or all that the room holds. */
+static int64_t tiles_at_a_time(Dev *d, const Pairs &p)
+{
+    const int64_t heads = p.batch * p.heads, fit = ROOM / (heads * p.n_bias);
+    return least(pairs_row_tiles(p.q_len),
+                 max64(fit, ceil_div(4 * (int64_t)cuda_of(d)->sms, heads)));
+}
+
+/* Likewise the gradient of the bias, whose rows (one a block) are added after every launch. */
+static Status backward_dq(Dev *d, const char *op, Pairs p)
+{
+    const int64_t tile = pairs_tile(p.q_len), step = tile * tiles_at_a_time(d, p);
+    for (p.row0 = 0; p.row0 < p.q_len; p.row0 += step) {
+        p.rows = least(step, p.q_len - p.row0);
+        const int64_t blocks = ceil_div(p.rows, tile) * p.batch * p.heads;
+        TRY(cuda_fill(d, blocks * p.n_bias, 0.0, p.part_bias));
+        TRY(cuda_pairs_dq(d, op, p));
+        TRY(launch(d, op, bias_kernel, grid_for(d, p.n_bias, THREADS), THREADS, 0, p, blocks));
+    }
+    return ST_OK;
+}
+
 /* Scratch: delta, then a row of biases for every block of DQ. */
 Status pairs_backward(Dev *d, const char *op, Pairs p)
 {
-    const int64_t rows = p.batch * p.heads * p.q_len;
-    const int64_t blocks = pairs_row_tiles(p.q_len) * p.batch * p.heads;
-    const int64_t biases = p.d_bias != NULL ? blocks * p.n_bias : 0;
+    const int64_t heads = p.batch * p.heads, rows = heads * p.q_len;
+    const int64_t biases = p.d_bias != NULL ? tiles_at_a_time(d, p) * heads * p.n_bias : 0;
     void *work;
     if (p.softmax || biases > 0) {
         TRY(cuda_work(d, (size_t)(rows + biases) * sizeof(float), &work));
@@ -128,14 +151,10 @@ Status pairs_backward(Dev *d, const char *op, Pairs p)
     }
     if (p.softmax)
         TRY(launch(d, op, delta_kernel, grid_for(d, 32 * rows, THREADS), THREADS, 0, p));
-    if (biases > 0)
-        TRY(cuda_fill(d, biases, 0.0, p.part_bias));
     if (biases > 0 && p.dq == NULL)
         return FAIL(ST_UNSUPPORTED, "cuda: the gradient of a bias needs that of the queries");
     if (p.dq != NULL)
-        TRY(cuda_pairs_dq(d, op, p));
-    if (biases > 0)
-        TRY(launch(d, op, bias_kernel, grid_for(d, p.n_bias, THREADS), THREADS, 0, p, blocks));
+        TRY(biases > 0 ? backward_dq(d, op, p) : cuda_pairs_dq(d, op, p));
     if (p.dk != NULL)
         TRY(cuda_pairs_dk(d, op, p));
     return p.dv_ != NULL ? cuda_pairs_dv(d, op, p) : ST_OK;

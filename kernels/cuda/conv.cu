@@ -181,7 +181,7 @@ __global__ void __launch_bounds__(SUM_THREADS) conv_dw_kernel(Conv a, Spans s)
             sums[(warp * rows + k) * 32 + lane] = sum[k];
     sums[(warp * rows + a.taps) * 32 + lane] = bias;
     __syncthreads();
-    fold_warps(a, sums, rows, s.parts + blockIdx.x * rows * (int64_t)a.width, col);
+    fold_warps(a, sums, rows, s.parts + (int64_t)blockIdx.x * rows * a.width, col);
 }
 
 __global__ void conv_spans_kernel(Conv a, Spans s)

@@ -16,7 +16,8 @@
  * bf16), causal, T = 8192, H = 16, d = dv = 64, batch 1: OUT 0.14 TFLOP: 0.14 ms; with the backward
  * roles 0.7 TFLOP: 0.7 ms. Sums run over tiles from left to right: one order, no atomics.
  * The bias' gradient: DQ adds each tile's diagonals to a row of its own in scratch (blocks,
- * n_bias), and a last launch adds these rows. */
+ * n_bias), and another launch adds these rows; as many blocks at a time as fill the device, so that
+ * scratch grows with the number of distances and not with its square. */
 #ifndef LONGMIX_CUDA_PAIRS_CUH
 #define LONGMIX_CUDA_PAIRS_CUH
 
@@ -30,8 +31,9 @@ struct Pairs {
     bool softmax, causal, post_rows;
     int heads, d, dv, splits;
     int64_t batch, q_len, k_len, q_pos;
-    int64_t chunk;     /* keys of other chunks than the query's are not seen; 0: no chunks */
-    int64_t lens_from; /* position, in lens' terms, of key 0 */
+    int64_t row0, rows; /* of the result that a launch makes; 0: all */
+    int64_t chunk;      /* keys of other chunks than the query's are not seen; 0: no chunks */
+    int64_t lens_from;  /* position, in lens' terms, of key 0 */
     float scale, post;
     float log_base, log_floor; /* logarithms; 0: scale is scale */
     const float *bias;         /* or NULL */

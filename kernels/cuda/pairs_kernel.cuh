@@ -113,7 +113,7 @@ __global__ void __launch_bounds__(32 * WARPS, WARPS == 4 ? 2 : 1) pairs_kernel(P
     constexpr int BM = 16 * WARPS, ROW = slab_row<M>(BN, false);
     float *room = dyn_smem<float>(), *weights = room + slabs<M, WARPS, (BN > NT ? BN : NT)>();
     const int b = blockIdx.y / p.heads, h = blockIdx.y % p.heads, c_out = blockIdx.z * NT;
-    const int64_t head = blockIdx.y, r0 = (int64_t)(blockIdx.x / p.splits) * BM;
+    const int64_t head = blockIdx.y, r0 = p.row0 + (int64_t)(blockIdx.x / p.splits) * BM;
     const int split = blockIdx.x % p.splits;
     const int64_t valid = pairs_valid(p, b);
     const PairsOperands a = pairs_operands<R>(p, b, h, valid);
@@ -150,7 +150,8 @@ template <Math M, int WARPS, int BN, int NT, PairsRole R>
 Status pairs_launch(Dev *d, const char *op, const Pairs &p)
 {
     constexpr int BM = 16 * WARPS;
-    const int64_t rows = R == PAIRS_OUT || R == PAIRS_DQ ? p.q_len : p.k_len;
+    const int64_t all = R == PAIRS_OUT || R == PAIRS_DQ ? p.q_len : p.k_len;
+    const int64_t rows = p.rows > 0 ? p.rows : all;
     const int64_t cols = R == PAIRS_OUT || R == PAIRS_DV ? p.dv : p.d;
     const size_t floats =
         slabs<M, WARPS, (BN > NT ? BN : NT)>() + (size_t)BM * slab_row<M>(BN, false);
