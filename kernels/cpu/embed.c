@@ -8,10 +8,7 @@
 
 #include <string.h>
 
-enum {
-    COLUMNS = 1024, /* of a task of the scatter */
-    LINE = 16       /* floats */
-};
+enum { COLUMNS = 1024 }; /* of a task of the scatter */
 
 static void stream_row(float *y, const float *x, int64_t n)
 {
@@ -55,18 +52,28 @@ static void sort_rows(const Embed *a, int64_t *end, int64_t *order)
         order[end[a->ids[r]]++] = r;
 }
 
-/* to[0..n) += the rows order[i0..i1) of x, in that order; asks for the next but one. */
+/* to[0..n) += the rows order[i0..i1) of x, in that order, by pairs, so that half as often `to` is
+ * read and written; asks for the next pair meanwhile, which may be of another id. */
 static void add_rows(const Embed *a, const int64_t *order, int64_t i0, int64_t i1, const float *x,
                      float *to, int64_t n)
 {
-    for (int64_t i = i0; i < i1; i++) {
-        const float *row = x + order[i] * a->width;
-        const float *next = x + order[min64(i + 2, a->rows - 1)] * a->width;
-        for (int64_t c = 0; c < n; c += LINE) {
-            __builtin_prefetch(next + c);
-            row_add(to + c, row + c, min64(LINE, n - c));
+    const int64_t last = a->rows - 1;
+    int64_t i = i0;
+    for (; i + 2 <= i1; i += 2) {
+        const float *r = x + order[i] * a->width, *s = x + order[i + 1] * a->width;
+        const float *next_r = x + order[min64(i + 2, last)] * a->width;
+        const float *next_s = x + order[min64(i + 3, last)] * a->width;
+        int64_t c = 0;
+        for (; c + VW <= n; c += VW) {
+            __builtin_prefetch(next_r + c);
+            __builtin_prefetch(next_s + c);
+            vstore(to + c, (vload(to + c) + vload(r + c)) + vload(s + c));
         }
+        row_add(to + c, r + c, n - c);
+        row_add(to + c, s + c, n - c);
     }
+    if (i < i1)
+        row_add(to, x + order[i] * a->width, n);
 }
 
 Status CPU(embed_bwd)(Dev *d, const Embed *a)
