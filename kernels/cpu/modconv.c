@@ -1,10 +1,12 @@
 /* modconv.c - convolution over positions and modules, as matrix products.
  *
  * A row is one (position, module); its neighbourhood, taps x side vectors of `in` numbers, is one
- * line of K = taps side in numbers. A task lays the lines of some rows side by side (in L2; a line
- * is `taps` copies of neighbours that lie together) and multiplies them by the weights, packed once
- * for all. The gradient of x is the same convolution of dy, with the weights turned round and rows
- * of the future in place of the past; that of the weights sums lines' dy by fixed slabs of rows. */
+ * line of K = taps side in numbers, of which those of a tap lie together. Many rows: a task makes
+ * some positions of one module, tap by tap, from x where it lies. Few rows, those at an end of the
+ * sequence, and wide taps: a task lays the lines of some rows side by side (in L2). The weights are
+ * packed once for all. The gradient of x is the same convolution of dy, with the weights turned
+ * round and rows of the future in place of the past; that of the weights sums lines' dy by fixed
+ * slabs of rows. */
 #include <omp.h>
 #include <string.h>
 
@@ -14,6 +16,7 @@
 enum {
     MT = 96 / MR * MR, /* rows of a task */
     KB = 256,          /* of K at a time */
+    TAP_MOST = 384,    /* of a tap that is read in place: a panel of its weights fits L1 */
     DW_SLABS = 8,
     DW_ROWS = 4 * MT /* at least, of a slab */
 };
@@ -26,7 +29,9 @@ typedef struct Plan {
     float *y;
     bool add;
     const float *w; /* (K, out): in panels, or as it is */
-    bool packed;
+    bool packed, in_place;
+    int kb; /* of K at a time: a tap, or KB */
+    double *flops;
 } Plan;
 
 static int64_t rows_of(const Plan *p)
@@ -75,10 +80,13 @@ static bool wants_packing(const Plan *p)
     return rows_of(p) > MT || p->out % NR != 0;
 }
 
-/* w (K, out) in blocks of KB rows, each in panels. */
+/* w (K, out) in blocks of kb rows, each in panels. */
 static void pack_weights(Plan *p, const float *w, float *packed)
 {
+    const int tap = p->side * p->in;
     p->packed = wants_packing(p);
+    p->in_place = p->packed && tap <= TAP_MOST && p->len >= MT + p->taps;
+    p->kb = p->in_place ? tap : KB;
     p->w = p->packed ? packed : w;
     if (!p->packed)
         return;
@@ -86,9 +94,9 @@ static void pack_weights(Plan *p, const float *w, float *packed)
     const int line = line_of(p);
     const int64_t wide = round_up(p->out, NR);
 #pragma omp parallel for schedule(static) if (line * p->out > PARALLEL_FROM)
-    for (int64_t k = 0; k < line; k += KB)
+    for (int64_t k = 0; k < line; k += p->kb)
         CPU(pack_rows)
-    (NR, (int)min64(KB, line - k), p->out, w + k * p->out, p->out, 1.0f, packed + k * wide);
+    (NR, (int)min64(p->kb, line - k), p->out, w + k * p->out, p->out, 1.0f, packed + k * wide);
 }
 
 /* Columns from j (a multiple of NR) of kb rows of the weights from k on. */
@@ -108,15 +116,71 @@ static void product(const Plan *p, const float *lines, int64_t ld, int64_t row, 
     for (int i = 0; i < n && p->bias != NULL; i++)
         memcpy(y + (int64_t)i * p->out, p->bias + j, (size_t)cols * sizeof(float));
     TileMode mode = p->add || p->bias != NULL ? TILE_ADD : TILE_SET;
-    for (int64_t k = 0; k < line; k += KB, mode = TILE_ADD) {
-        const int kb = (int)min64(KB, line - k);
+    for (int64_t k = 0; k < line; k += p->kb, mode = TILE_ADD) {
+        const int kb = (int)min64(p->kb, line - k);
         CPU(tile_mm)
         (n, cols, kb, a_rows(lines + k, ld), weights_at(p, k, kb, j), y, p->out, mode);
     }
+    tally(p->flops, tile_flops(n, cols, line));
 }
 
+/* ---- in place ---- */
+
+/* Positions [lo, hi) have all their taps within the sequence. */
+static int64_t inner_lo(const Plan *p)
+{
+    return max64(0, -p->first);
+}
+static int64_t inner_hi(const Plan *p)
+{
+    return p->len - max64(0, p->first + p->taps - 1);
+}
+
+/* n of them from t on, module s: no number that lies outside of the modules is multiplied. */
+static void positions(const Plan *p, int64_t b, int64_t t, int n, int64_t s)
+{
+    const int64_t s0 = s - (p->side - 1) / 2, lo = max64(0, -s0), row = p->modules * p->out;
+    const int k = (int)(min64(p->side, p->modules - s0) - lo) * p->in;
+    float *y = p->y + (b * p->len + t) * row + s * p->out;
+    for (int i = 0; i < n && p->bias != NULL; i++)
+        memcpy(y + i * row, p->bias, (size_t)p->out * sizeof(float));
+    TileMode mode = p->add || p->bias != NULL ? TILE_ADD : TILE_SET;
+    for (int tap = 0; tap < p->taps; tap++, mode = TILE_ADD) {
+        const float *x = position(p, b, t + p->first + tap) + (s0 + lo) * p->in;
+        TileB w = weights_at(p, (int64_t)tap * p->kb, p->kb, 0);
+        w.p += lo * p->in * NR;
+        CPU(tile_mm)(n, p->out, k, a_rows(x, (int64_t)p->modules * p->in), w, y, row, mode);
+    }
+    tally(p->flops, p->taps * tile_flops(n, p->out, k));
+}
+
+static void convolve_in_place(const Plan *p, float *scratch)
+{
+    const int64_t lo = inner_lo(p), hi = inner_hi(p), ld = tile_pad(line_of(p));
+    const int64_t tiles = ceil_div(hi - lo, MT), outer = (p->len - (hi - lo)) * p->modules;
+#pragma omp parallel
+    {
+#pragma omp for schedule(dynamic)
+        for (int64_t task = 0; task < p->batch * tiles * p->modules; task++) {
+            const int64_t b = task / p->modules / tiles, t = lo + task / p->modules % tiles * MT;
+            positions(p, b, t, (int)min64(MT, hi - t), task % p->modules);
+        }
+#pragma omp for schedule(dynamic)
+        for (int64_t task = 0; task < p->batch * ceil_div(outer, MT); task++) {
+            const int64_t b = task / ceil_div(outer, MT), at = task % ceil_div(outer, MT) * MT;
+            const int64_t row = (b * p->len + (lo > 0 ? 0 : hi)) * p->modules + at;
+            float *lines = scratch + omp_get_thread_num() * MT * ld;
+            const int n = (int)min64(MT, outer - at);
+            fill_lines(p, row, n, lines, ld);
+            product(p, lines, ld, row, n, 0, p->out);
+        }
+    }
+}
+
+/* ---- lines ---- */
+
 /* Few rows (decoding) are cut by columns too, so that there is work for several threads. */
-static void convolve(const Plan *p, float *scratch)
+static void convolve_lines(const Plan *p, float *scratch)
 {
     const int64_t rows = rows_of(p), ld = tile_pad(line_of(p));
     const int64_t nt = rows > 4 * MT ? round_up(p->out, NR) : NR;
@@ -129,6 +193,14 @@ static void convolve(const Plan *p, float *scratch)
         fill_lines(p, row, n, lines, ld);
         product(p, lines, ld, row, n, j, (int)min64(nt, p->out - j));
     }
+}
+
+static void convolve(const Plan *p, float *scratch)
+{
+    if (p->in_place)
+        convolve_in_place(p, scratch);
+    else
+        convolve_lines(p, scratch);
 }
 
 /* ---- forward ---- */
@@ -159,12 +231,14 @@ static int64_t lines_size(const Plan *p)
 
 Status CPU(modconv_fwd)(Dev *d, const ModConv *a)
 {
+    double flops = 0;
     Plan p = forward_of(a);
     void *scratch;
+    p.flops = &flops;
     TRY(dev_scratch(d, (size_t)(packed_size(&p) + lines_size(&p)) * sizeof(float), &scratch));
     pack_weights(&p, a->w, scratch);
     convolve(&p, (float *)scratch + packed_size(&p));
-    dev_count_flops(d, tile_flops(rows_of(&p), p.out, line_of(&p)));
+    dev_count_flops(d, flops);
     return ST_OK;
 }
 
@@ -185,8 +259,10 @@ static void turn(const ModConv *a, float *turned)
 
 static Status backward_x(Dev *d, const ModConv *a)
 {
+    double flops = 0;
     Plan p = forward_of(a);
     void *scratch;
+    p.flops = &flops;
     p.in = a->out;
     p.out = a->in;
     p.first = 0;
@@ -200,6 +276,7 @@ static Status backward_x(Dev *d, const ModConv *a)
     turn(a, scratch);
     pack_weights(&p, scratch, (float *)scratch + turned);
     convolve(&p, (float *)scratch + turned + packed_size(&p));
+    dev_count_flops(d, flops);
     return ST_OK;
 }
 
