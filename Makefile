@@ -282,6 +282,8 @@ $(BUILD)/fuzz/%: tests/fuzz/%.c $(FUZZED) $(O)/longmix.a
 $(BUILD)/tests/test_emu_battery: $(BUILD)/emu-plain/variants_main
 $(BUILD)/tests/test_emu: $(EMUS:%=$(BUILD)/emu-%/emu_main) $(EMUS:%=$(BUILD)/emu-%/faults) \
                         $(BUILD)/tests/liblongmix_emu.so
+$(BUILD)/tests/test_gpu: $(BUILD)/tests/liblongmix_emu.so $(BUILD)/tests/libnvidia-ml.so.1 \
+                        $(BUILD)/tests/gpu/longmix
 $(O)/longmix.a: $(OBJECTS)
 	@rm -f $@ && ar qcs $@ $^
 
@@ -314,6 +316,15 @@ $(foreach emu,$(EMUS),$(eval $(call emu_rules,$(emu))))
 $(BUILD)/tests/liblongmix_emu.so: $(BUILD)/emu-plain/liblongmix_emu.so
 	@mkdir -p $(@D)
 	@ln -f $< $@
+# A program that takes the emulator for a GPU, and the library that tells of clocks.
+$(BUILD)/tests/gpu/longmix: $(BUILD)/longmix $(BUILD)/emu-plain/liblongmix_emu.so
+	@mkdir -p $(@D)
+	@ln -f $(BUILD)/emu-plain/liblongmix_emu.so $(@D)/liblongmix_emu.so
+	@ln -f $(BUILD)/emu-plain/liblongmix_emu.so $(@D)/liblongmix_cuda.so
+	@ln -f $< $@
+$(BUILD)/tests/libnvidia-ml.so.1: tests/cuda_emu/nvml.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(MODE) $(WARN) -shared -fPIC -Wl,-soname,$(@F) $< -o $@
 $(O)/build_id.pic.o: $(BUILD)/build_id.c $(BUILD)/flags | setup
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(MODE) -fPIC -fvisibility=hidden -I. -c $< -o $@

@@ -241,7 +241,7 @@ static Status build(Job *j)
                       .ctx = j->ctx,
                       .grads = j->a->grad != NULL,
                       .seed = j->ctx.seed};
-    TRY(train_device(&j->dev, j->a->backend));
+    TRY(train_device(&j->dev, &j->a->on));
     TRY(model_init(&j->m, j->dev, &spec));
     if (j->a->weights != NULL)
         TRY(load_weights(j));
@@ -316,7 +316,7 @@ static Status write_out(const Job *j, const Outbox *o, const char *path)
         snprintf(number[i], sizeof number[i], "%lld", (long long)sizes[i]);
     const StMeta meta[] = {{"variant", j->a->variant->name},
                            {"set", j->a->set},
-                           {"backend", j->a->backend},
+                           {"backend", dev_name(j->dev)},
                            {"heads", number[0]},
                            {"ffn", number[1]},
                            {"n_norm", number[2]},

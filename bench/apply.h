@@ -2,6 +2,7 @@
 #ifndef LONGMIX_APPLY_H
 #define LONGMIX_APPLY_H
 
+#include "bench/backend.h"
 #include "bench/model.h"
 
 typedef enum ApplyLevel { APPLY_MIXER, APPLY_BLOCK, APPLY_LAYER } ApplyLevel;
@@ -11,7 +12,7 @@ typedef struct Apply {
     ApplyLevel level;
     int blocks;      /* 0: as many as the level has */
     const char *set; /* options, "k=v k=v" */
-    const char *backend;
+    BackendAsk on;
     /* Paths; NULL: not wanted. weights: parameters. input: x (B,T,D), lens (B), draw.NAME. grad: dy
      * (B,T,D). expect: y, decode.y, grad.x, grad.PARAMETER, to be compared. out: the same, written.
      * init: seeded weights, written. */

@@ -13,13 +13,12 @@
 
 static const char NAME[] = "longmix apply";
 static const char *const levels[] = {"mixer", "block", "layer", NULL};
-static const char *const backends[] = {"cpu", "ref", "cuda", NULL};
 
 typedef struct Args {
     Apply a;
     const char *variant;
     char set[512];
-    int backend, level, threads;
+    int level, threads;
     Status status;
 } Args;
 
@@ -41,7 +40,9 @@ enum {
     NAIVE,
     TRAINING,
     DECODE,
-    BACKEND,
+    BACKEND, /* with the two behind it as in backend.h */
+    DEVICE,
+    MATH,
     SEED,
     TOLERANCE,
     THREADS
@@ -55,7 +56,9 @@ static const struct argp_option options[] = {
     {"out", OUT, "FILE", 0, "y and, with --grad, grad.x and grad.PARAMETER; F32, on ref F64", 1},
     {"expect", EXPECT, "FILE", 0, "compares with the same names in FILE", 1},
     {"tolerance", TOLERANCE, "R", 0,
-     "largest difference over largest number; default 1e-4, on ref 1e-10. Beyond it: exit 1", 1},
+     "largest difference over largest number; default 1e-4, on ref 1e-10, tf32 5e-3, bf16 5e-2. "
+     "Beyond it: exit 1",
+     1},
     {"init", INIT, "FILE", 0, "writes seeded initial weights, used unless --weights is given", 1},
     {"level", LEVEL, "NAME", 0, "mixer (no norm, no residual), block (default) or layer", 2},
     {"blocks", BLOCKS, "N", 0, "so many blocks; parameters are named block0.NAME, block1.NAME", 2},
@@ -69,7 +72,9 @@ static const struct argp_option options[] = {
     {"decode", DECODE, NULL, 0, "y once more, token by token from carried state: decode.y", 2},
     {"width", WIDTH, "N", 0, "D where no input tells it; default 256", 2},
     {"seed", SEED, "N", 0, "of initial weights and random draws; default 1", 3},
-    {"backend", BACKEND, "NAME", 0, "cpu (float32, default), ref (float64) or cuda", 3},
+    {"backend", BACKEND, "NAME", 0, "cpu (float32, default), ref (float64), cuda, auto", 3},
+    {"device", DEVICE, "N", 0, "which GPU; 0", 3},
+    {"math", MATH, "NAME", 0, "of products on a GPU: f32 (default), tf32, bf16", 3},
     {"threads", THREADS, "N", 0, "default: all cores", 3},
     {0},
 };
@@ -150,8 +155,8 @@ static error_t parse(int key, char *value, struct argp_state *state)
         st = parse_size(value, "--n-norm", 1, INT32_MAX, &a->n_norm);
     else if (key == SEED)
         st = parse_u64(value, "--seed", &a->ctx.seed);
-    else if (key == BACKEND)
-        st = parse_name(value, "backend", backends, &g->backend);
+    else if (key >= BACKEND && key <= MATH)
+        st = backend_take(&a->on, key - BACKEND, value);
     else if (key == THREADS)
         st = parse_int(value, "--threads", 1, 1 << 10, &g->threads);
     else if (key == TOLERANCE)
@@ -186,6 +191,19 @@ static Status check(const Args *g)
     return ST_OK;
 }
 
+/* Numbers are compared here, so a GPU gives its best unless it is told otherwise. */
+static void settle_math(Apply *a)
+{
+    bool ref = strcmp(a->on.name, "ref") == 0;
+    if (a->on.math == NULL && !ref)
+        a->on.math = "f32";
+    if (a->tolerance < 0)
+        a->tolerance = ref                               ? 1e-10
+                       : strcmp(a->on.math, "bf16") == 0 ? 5e-2
+                       : strcmp(a->on.math, "tf32") == 0 ? 5e-3
+                                                         : 1e-4;
+}
+
 static Status run(Args *g, bool *agrees)
 {
     VariantNames names = variant_names();
@@ -197,9 +215,7 @@ static Status run(Args *g, bool *agrees)
     g->a.variant = variant_table[index];
     g->a.set = g->set;
     g->a.level = (ApplyLevel)g->level;
-    g->a.backend = backends[g->backend];
-    if (g->a.tolerance < 0)
-        g->a.tolerance = strcmp(g->a.backend, "ref") == 0 ? 1e-10 : 1e-4;
+    settle_math(&g->a);
     omp_set_num_threads(g->threads);
     return apply_run(&g->a, agrees);
 }
@@ -209,6 +225,7 @@ int apply_main(int argc, char **argv)
     static const struct argp argp = {options, parse, "VARIANT", doc, NULL, NULL, NULL};
     Args g = {.level = APPLY_BLOCK, .threads = limits_threads()};
     g.a.tolerance = -1; /* not given */
+    g.a.on.name = "cpu";
     g.a.ctx =
         (MixCtx){.batch = 1, .q_len = 512, .width = 256, .heads = 4, .causal = true, .seed = 1};
     bool agrees = true;

@@ -1,6 +1,7 @@
 /* case.c - see case.h. */
 #define _GNU_SOURCE /* malloc_trim */
 #include "bench/case.h"
+#include "bench/backend.h"
 #include "bench/clock.h"
 
 #include "bench/kernel_case.h"
@@ -99,18 +100,33 @@ static Status run_steps(void *rig, int steps, double *seconds)
     return rig_run(rig, steps, seconds);
 }
 
+static unsigned strain_now(void *rig)
+{
+    const Rig *r = rig;
+    return dev_strain(r->dev);
+}
+
+int64_t case_pool(const Dev *d)
+{
+    DevAbout a;
+    dev_about(d, &a);
+    return a.pool_peak;
+}
+
 /* The time limit counts from here: setting up, say a deep cache, is not what is measured. */
 static Status time_it(Rig *r, const Case *c, int64_t baseline, Row *row)
 {
     double first = 0, begin = wall(NULL), counted = dev_counted_flops(r->dev);
-    Meter m = {r, run_steps, wall, rig_walk(r)};
+    Meter m = {r, run_steps, wall, rig_walk(r), strain_now};
     TRY(first_step(r, &first, &row->memory));
     row->executed = rig_walk(r) == 1 ? case_executed(c, r->dev, counted) : 0;
+    row->gpu_use.pool_bytes = case_pool(r->dev);
     row->memory.rss = max64(0, limits_peak_rss() - baseline);
     rig_rotate(r, limits_cache());
     row->rotated_bytes = rig_rotated_bytes(r);
     TRY(measure(&m, first, begin + c->time_limit, measure_share(c->time_limit), &row->timing));
     row->segment_slope = rig_segment_slope(r);
+    row->gpu_use.flushed_bytes = r->flushed;
     return rig_check_finite(r);
 }
 
@@ -129,7 +145,7 @@ void case_run(const Case *c, Row *row)
     malloc_trim(0); /* what earlier cases left must not hide this one's memory */
     limits_reset_peak();
     int64_t baseline = limits_rss();
-    Status st = dev_open(&d, c->backend, 0, (size_t)c->mem_limit);
+    Status st = backend_open(&d, c, (size_t)c->mem_limit);
     if (st == ST_OK)
         st = rig_init(&r, d, c);
     if (st == ST_OK)

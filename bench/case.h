@@ -14,6 +14,8 @@ void case_run(const Case *c, Row *row);
 Memory case_memory(const MemUse *m, int64_t n_allocs);
 /* What products did since the device had counted `before`, where they count it; else 0. */
 double case_executed(const Case *c, const Dev *d, double before);
+/* Bytes that the driver of a GPU gave at most since dev_mem_reset_peak; 0 on the host. */
+int64_t case_pool(const Dev *d);
 /* How a failure is called in a row, with its reason. */
 void row_fail(Row *row, Status st);
 

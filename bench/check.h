@@ -9,6 +9,9 @@
  * a few where the options leave them open. */
 Case check_case(const Case *c);
 
+/* The largest relative error that the case's way to multiply may leave. */
+double check_tolerance(const Case *c);
+
 /* Runs a block forward and backward on c->backend and on ref, with the same weights and inputs, and
  * fills a ROW_CHECK: the largest relative error over output and gradients, and what is allowed. For
  * variants with carried state the output counts once more, by two segments and then token by token,

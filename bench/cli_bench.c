@@ -1,4 +1,5 @@
 /* cli_bench.c - `longmix bench`: from the command line to a sweep. */
+#include "bench/backend.h"
 #include "bench/cli.h"
 #include "bench/profile.h"
 #include "bench/size.h"
@@ -39,6 +40,8 @@ enum {
     BUDGET,
     PROFILE,
     BACKEND,
+    DEVICE,
+    MATH,
     OUT,
     RESUME,
     FRESH,
@@ -96,6 +99,9 @@ static const struct argp_option options[] = {
     {NULL, 0, NULL, 0, "How:", 3},
     {"backend", FIRST + BACKEND, "NAME", 0,
      "auto (default: cuda if it is there, else cpu), cpu, cuda, ref", 3},
+    {"device", FIRST + DEVICE, "N", 0, "which GPU; 0", 3},
+    {"math", FIRST + MATH, "NAME", 0,
+     "how a GPU computes products: bf16 (default), tf32, f32; storage and sums are float32", 3},
     {"threads", FIRST + THREADS, "N", 0, "default: the physical cores that may be used", 3},
     {"time-limit", FIRST + TIME_LIMIT, "SECONDS", 0, "of a case (suffixes s, m, h)", 3},
     {"mem-limit", FIRST + MEM_LIMIT, "BYTES", 0,
@@ -267,8 +273,6 @@ static Status size_it(const Args *a, Sweep *s)
 
 static Status limit_it(const Args *a, Sweep *s)
 {
-    static const char *const backends[] = {"auto", "cpu", "cuda", "ref", NULL};
-    int backend = 0;
     TRY(take_int(a->given[THREADS], "--threads", 1 << 10, &s->threads));
     TRY(take_seconds(a->given[TIME_LIMIT], "--time-limit", 1e-3, &s->time_limit));
     TRY(take_seconds(a->given[BUDGET], "--budget", 0, &s->budget));
@@ -277,10 +281,20 @@ static Status limit_it(const Args *a, Sweep *s)
                   &s->training.tokens));
     if (a->given[TRAIN_TOKENS] != NULL)
         s->training.budget = 0; /* what was asked for, however long it takes */
-    TRY(parse_name(given_or(a, BACKEND, "auto"), "backend", backends, &backend));
-    snprintf(s->backend, sizeof s->backend, "%s", backends[backend]);
     for (int i = 0; i < s->n_groups && a->given[TIME_LIMIT] != NULL; i++)
         s->group[i].time_limit = s->time_limit;
+    return ST_OK;
+}
+
+static Status place_it(const Args *a, Sweep *s)
+{
+    BackendAsk ask = {.name = "auto"};
+    for (int i = 0; i < BACKEND_OPTIONS; i++)
+        if (a->given[BACKEND + i] != NULL)
+            TRY(backend_take(&ask, i, a->given[BACKEND + i]));
+    snprintf(s->backend, sizeof s->backend, "%s", ask.name);
+    snprintf(s->math, sizeof s->math, "%s", ask.math != NULL ? ask.math : "");
+    s->device = ask.device;
     return ST_OK;
 }
 
@@ -356,6 +370,7 @@ static Status sweep_of(const Args *a, Sweep *s)
     TRY(choose(a, s));
     TRY(size_it(a, s));
     TRY(limit_it(a, s));
+    TRY(place_it(a, s));
     TRY(name_out(a, s));
     if (a->given[MATCH] != NULL) {
         VariantNames variants = variant_names();

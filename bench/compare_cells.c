@@ -64,7 +64,7 @@ static Case kernel_case(const Sweep *s, const KernelCase *k)
               .mem_limit = s->mem_limit};
     snprintf(c.variant, sizeof c.variant, "%s", k->kernel);
     snprintf(c.backend, sizeof c.backend, "%s", s->backend);
-    snprintf(c.dtype, sizeof c.dtype, "%s", strcmp(s->backend, "ref") == 0 ? "f64" : "f32");
+    snprintf(c.dtype, sizeof c.dtype, "%s", sweep_dtype(s));
     snprintf(c.set, sizeof c.set, "%s", k->set != NULL ? k->set : "");
     return c;
 }

@@ -16,14 +16,25 @@
 #include <unistd.h>
 
 typedef struct Args {
-    const char *data, *split, *backend;
+    BackendAsk on;
+    const char *data, *split;
     Seeds these, those;
     int64_t stream, segment;
     int threads;
     Status status;
 } Args;
 
-enum { K_DATA = 256, K_AGAINST, K_STREAM, K_SEGMENT, K_SPLIT, K_THREADS, K_BACKEND };
+enum {
+    K_DATA = 256,
+    K_AGAINST,
+    K_STREAM,
+    K_SEGMENT,
+    K_SPLIT,
+    K_THREADS,
+    K_BACKEND, /* with the two behind it as in backend.h */
+    K_DEVICE,
+    K_MATH
+};
 
 static const struct argp_option options[] = {
     {"data", K_DATA, "FILE", 0, "the text; default build/data/kjv.txt (`make text`)", 0},
@@ -34,7 +45,9 @@ static const struct argp_option options[] = {
      "one sequence of N bytes with carried state, instead of windows of the training length", 0},
     {"segment", K_SEGMENT, "N", 0, "bytes read at a time when streaming; default 2048", 0},
     {"threads", K_THREADS, "N", 0, "default: all cores", 0},
-    {"backend", K_BACKEND, "NAME", 0, "cpu (default) or cuda", 0},
+    {"backend", K_BACKEND, "NAME", 0, "auto (default: a GPU if there is one), cpu, cuda, ref", 0},
+    {"device", K_DEVICE, "N", 0, "which GPU; 0", 0},
+    {"math", K_MATH, "NAME", 0, "of products on a GPU: bf16 (default), tf32, f32", 0},
     {0},
 };
 
@@ -53,8 +66,8 @@ static error_t parse(int key, char *v, struct argp_state *state)
         a->data = v;
     else if (key == K_SPLIT)
         a->split = v;
-    else if (key == K_BACKEND)
-        a->backend = v;
+    else if (key >= K_BACKEND && key <= K_MATH)
+        a->status = backend_take(&a->on, key - K_BACKEND, v);
     else if (key == K_STREAM)
         a->status = parse_size(v, "--stream", 2, INT32_MAX, &a->stream);
     else if (key == K_SEGMENT)
@@ -174,7 +187,7 @@ static Status run(const Args *a, Claim *claim)
     omp_set_num_threads(a->threads);
     Status st = text_load(a->data, &text);
     if (st == ST_OK)
-        st = train_device(&d, a->backend);
+        st = train_device(&d, &a->on);
     if (st == ST_OK)
         st = against ? eval_against(&a->these, &a->those, d, &text, split, claim)
                      : examine_one(a, d, &text, split);
@@ -189,7 +202,7 @@ int eval_main(int argc, char **argv)
     Args a = {.data = train_default_text,
               .split = "test",
               .segment = 2048,
-              .backend = "cpu",
+              .on = {.name = "auto"},
               .threads = limits_threads()};
     Claim claim = CLAIM_NONE;
     Status st = cli_parse(&argp, "longmix eval", argc, argv, &a);

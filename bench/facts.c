@@ -2,6 +2,7 @@
 #define _GNU_SOURCE /* syscall */
 #include "bench/facts.h"
 
+#include "bench/backend.h"
 #include "bench/stage.h"
 #include "kernels/kernels.h"
 
@@ -122,7 +123,9 @@ static Status gather(const Case *c, const char *backend, GatherFn *fn, Facts *ou
 {
     Stage s = {.dev = NULL};
     Dev *d = NULL;
-    TRY(dev_open(&d, backend, 0, (size_t)c->mem_limit));
+    Case own = *c;
+    snprintf(own.backend, sizeof own.backend, "%s", backend);
+    TRY(backend_open(&d, &own, (size_t)c->mem_limit));
     Status st = fn(&s, d, c, out);
     stage_close(&s);
     dev_close(d);

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE /* malloc_trim */
 #include "bench/kernel_case.h"
 
+#include "bench/backend.h"
 #include "bench/case.h"
 #include "bench/clock.h"
 #include "bench/kernel_flat.h"
@@ -60,7 +61,7 @@ typedef struct Beside {
 
 static Status beside_run(void *ctx, int steps, double *seconds)
 {
-    const Beside *b = ctx;
+    Beside *b = ctx;
     *seconds = 0;
     for (int i = 0; i < steps; i++) {
         double one = 0;
@@ -71,20 +72,25 @@ static Status beside_run(void *ctx, int steps, double *seconds)
     return ST_OK;
 }
 
-/* The product that is fastest here and now; the first round warms. */
+/* The product that is fastest here and now; the first round warms. Those that take long are left
+ * out. */
 static Status choose_product(Beside *b)
 {
     enum { ROUNDS = 5, SIDES = 2 };
-    double best = 0;
-    for (int i = 0; i < ROUNDS * YARD_PRODUCTS * SIDES; i++) {
-        int product = i / SIDES % YARD_PRODUCTS;
+    static const double LONG = 0.25; /* seconds */
+    const int n = b->yard.products;
+    double best = 0, seen = 0;
+    for (int i = 0; i < ROUNDS * n * SIDES; i++) {
+        int product = i / SIDES % n;
         bool blas = i % SIDES != 0;
         double seconds = 0;
-        if (blas && !b->yard.host)
+        bool too_long = !b->yard.host && product > 0 && yard_flops(product) > LONG * seen;
+        if (too_long || (blas && !b->yard.host))
             continue;
         TRY(yard_multiply(&b->yard, product, blas, &seconds));
         double rate = yard_flops(product) / seconds;
-        if (i < YARD_PRODUCTS * SIDES || rate <= best)
+        seen = fmax(seen, rate);
+        if (i < n * SIDES || rate <= best)
             continue;
         best = rate;
         b->product = product;
@@ -97,7 +103,7 @@ static Status choose_product(Beside *b)
 static Status beside_init(Beside *b, const Case *c, Roof roof)
 {
     *b = (Beside){.roof = roof};
-    TRY(yard_open(&b->yard, c, YARD_PRODUCTS));
+    TRY(yard_open(&b->yard, c));
     if (roof == ROOF_SGEMM)
         return choose_product(b);
     TRY(yard_lines(&b->yard));
@@ -105,7 +111,12 @@ static Status beside_init(Beside *b, const Case *c, Roof roof)
     return ST_OK;
 }
 
-static Status time_beside(KernelRig *r, const Case *c, double begin, Row *row)
+static unsigned strain_now(void *dev)
+{
+    return dev_strain(dev);
+}
+
+static Status time_beside(KernelRig *r, Dev *d, const Case *c, double begin, Row *row)
 {
     static const double MOST = 0.7; /* seconds */
     Beside b;
@@ -116,8 +127,13 @@ static Status time_beside(KernelRig *r, const Case *c, double begin, Row *row)
     Status st = beside_init(&b, c, roof);
     row->roof = roof;
     Runner subject = {r, kernel_rig_run, roof_work(row)}, base = {&b, beside_run, b.work};
-    PairPlan plan = {clock_now, fmin(MOST, measure_share(c->time_limit)), begin + c->time_limit,
-                     c->seed, sentinel_stolen};
+    PairPlan plan = {clock_now,
+                     fmin(MOST, measure_share(c->time_limit)),
+                     begin + c->time_limit,
+                     c->seed,
+                     sentinel_stolen,
+                     strain_now,
+                     d};
     if (st == ST_OK)
         st = measure_pair(&subject, &base, &plan, &pair);
     yard_free(&b.yard);
@@ -144,12 +160,15 @@ static Status time_it(KernelRig *r, Dev *d, const Case *c, Row *row)
     row->executed = flat ? 0 : case_executed(c, d, counted);
     MemUse use = dev_mem(d);
     row->memory = case_memory(&use, use.n_allocs);
+    row->gpu_use.pool_bytes = case_pool(d);
     row->memory.rss = max64(0, limits_peak_rss() - baseline);
     if (flat)
         return ST_OK;
     TRY(kernel_rig_rotate(r, limits_cache()));
     row->rotated_bytes = kernel_rig_rotated(r);
-    return time_beside(r, c, begin, row);
+    Status st = time_beside(r, d, c, begin, row);
+    row->gpu_use.flushed_bytes = kernel_rig_flushed(r);
+    return st;
 }
 
 void kernel_measure(const Case *c, Row *row)
@@ -158,7 +177,7 @@ void kernel_measure(const Case *c, Row *row)
     Dev *d = NULL;
     malloc_trim(0);
     limits_reset_peak();
-    Status st = dev_open(&d, c->backend, 0, (size_t)c->mem_limit);
+    Status st = backend_open(&d, c, (size_t)c->mem_limit);
     if (st == ST_OK)
         st = time_it(&r, d, c, row);
     row_fail(row, st);

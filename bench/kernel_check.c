@@ -2,6 +2,7 @@
  * ref, every output compared. The error is the largest difference over the largest value of ref. */
 #include "bench/kernel_case.h"
 
+#include "bench/backend.h"
 #include "bench/case.h"
 #include "bench/check.h"
 #include "bench/kernel_rig.h"
@@ -10,8 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const double TOLERANCE = 1e-3;
 
 Case kernel_check_case(const Case *c)
 {
@@ -82,17 +81,17 @@ static void check_alone(const Case *c, Row *row)
 {
     KernelRig a = {.kernel = NULL}, b = {.kernel = NULL};
     Dev *da = NULL, *db = NULL;
-    *row = (Row){.kind = ROW_CHECK, .tolerance = TOLERANCE};
-    Status st = dev_open(&da, c->backend, 0, (size_t)c->mem_limit);
+    *row = (Row){.kind = ROW_CHECK, .tolerance = check_tolerance(c)};
+    Status st = backend_open(&da, c, (size_t)c->mem_limit);
     if (st == ST_OK)
         st = dev_open(&db, "ref", 0, (size_t)c->mem_limit);
     if (st == ST_OK)
         st = run_both(&a, &b, da, db, c, &row->error);
     row_fail(row, st);
-    if (row->status == ROW_OK && !(row->error <= TOLERANCE)) {
+    if (row->status == ROW_OK && !(row->error <= row->tolerance)) {
         row->status = ROW_FAILED_CHECK;
         snprintf(row->reason, sizeof row->reason, "differs from ref by %.3g, allowed is %.3g",
-                 row->error, TOLERANCE);
+                 row->error, row->tolerance);
     }
     kernel_rig_free(&a);
     kernel_rig_free(&b);

@@ -1,6 +1,7 @@
 /* kernel_flat.c - see kernel_flat.h. */
 #include "bench/kernel_flat.h"
 
+#include "bench/backend.h"
 #include "report/stats.h"
 
 #include <stdio.h>
@@ -88,7 +89,7 @@ Status kernel_flat(Rig *longer, Row *row)
 {
     Rig shorter = {0};
     Dev *d = NULL;
-    TRY(dev_open(&d, longer->c.backend, 0, 0)); /* so that its memory is not the long pass's */
+    TRY(backend_open(&d, &longer->c, 0)); /* so that its memory is not the long pass's */
     Status st = short_init(&shorter, d, &longer->c);
     if (st == ST_OK)
         st = run_all(longer, &shorter, row);

@@ -127,6 +127,9 @@ Status kernel_rig_rotate(KernelRig *r, int64_t cache)
         rig_rotate(r->whole, cache);
     if (r->whole != NULL || !r->kernel->cold || r->c.hot || dev_is_dry(r->dev))
         return ST_OK;
+    r->flushes = dev_flushes(r->dev);
+    if (r->flushes)
+        return ST_OK;
     int64_t want = min64(KERNEL_MAX_SETS, 1 + ceil_div(2 * cache, set_bytes(r)));
     while (r->n_sets < want)
         TRY(make_set(r));
@@ -140,19 +143,39 @@ int64_t kernel_rig_rotated(const KernelRig *r)
     return r->n_sets > 1 ? r->n_sets * set_bytes(r) : 0;
 }
 
-/* ---- running ---- */
-Status kernel_rig_run(void *rig, int calls, double *seconds)
+int64_t kernel_rig_flushed(const KernelRig *r)
 {
-    KernelRig *r = rig;
+    return r->whole != NULL ? r->whole->flushed : r->flushed;
+}
+
+/* ---- running ---- */
+static Status run_calls(KernelRig *r, int calls, double *seconds)
+{
     void *p[KERNEL_MAX_OPERANDS];
-    if (r->whole != NULL)
-        return rig_run(r->whole, calls, seconds);
+    if (r->flushes)
+        TRY(dev_flush(r->dev, &r->flushed));
     TRY(timer_start(r->timer));
     for (int i = 0; i < calls; i++) {
         pointers(r, (int)(r->step++ % r->n_sets), p);
         TRY(r->kernel->run(r->dev, &r->shape, p));
     }
     return timer_stop(r->timer, seconds);
+}
+
+Status kernel_rig_run(void *rig, int calls, double *seconds)
+{
+    KernelRig *r = rig;
+    if (r->whole != NULL)
+        return rig_run(r->whole, calls, seconds);
+    *seconds = 0;
+    for (int done = 0; done < calls;) {
+        int now = r->flushes ? 1 : calls;
+        double some = 0;
+        TRY(run_calls(r, now, &some));
+        *seconds += some;
+        done += now;
+    }
+    return ST_OK;
 }
 
 Cost kernel_rig_cost(const KernelRig *r)

@@ -1,10 +1,12 @@
 /* measure.c - see measure.h. */
 #include "bench/measure.h"
 
+#include "kernels/device.h"
 #include "report/stats.h"
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 static const double SINGLE = 10, LONG = 1, NO_WARM_UP = 0.5, WARM_UP = 1; /* seconds */
 static const double SAMPLE = 2.1e-3; /* seconds; a little above 2 ms, for steps vary */
@@ -26,6 +28,30 @@ static Status sample(const Meter *m, int inner, double *step)
     TRY(m->run(m->ctx, inner, &seconds));
     *step = seconds / inner;
     return ST_OK;
+}
+
+void timing_strain(Timing *t, unsigned strain)
+{
+    for (unsigned bit = 1; bit != 0 && bit <= strain; bit <<= 1) {
+        char word[sizeof t->throttle];
+        size_t used = strlen(t->throttle);
+        strain_words(strain & bit, word, sizeof word);
+        if (word[0] != '\0' && strstr(t->throttle, word) == NULL)
+            snprintf(t->throttle + used, sizeof t->throttle - used, "%s%s", used > 0 ? " " : "",
+                     word);
+    }
+}
+
+void timing_strain_sample(Timing *t, unsigned strain)
+{
+    timing_strain(t, strain);
+    if (strain != 0)
+        t->throttled[t->n_throttled++] = t->n - 1;
+}
+
+static unsigned strain_of(const Meter *m)
+{
+    return m->strain != NULL ? m->strain(m->ctx) : 0;
 }
 
 static Status median_of_few(const Meter *m, int inner, double *median)
@@ -70,8 +96,10 @@ static Status take_samples(const Meter *m, double step, double deadline, double 
     int most = step > LONG ? LONG_SAMPLES : MAX_SAMPLES;
     t->inner = inner_for(m, step, share);
     while (t->stop_reason[0] == '\0') {
+        unsigned strain = strain_of(m);
         TRY(sample(m, t->inner, &t->seconds[t->n]));
         t->n++;
+        timing_strain_sample(t, strain | strain_of(m));
         double now = m->now(m->ctx), last = t->seconds[t->n - 1] * t->inner;
         t->quiet = narrow(t);
         if (t->quiet)
@@ -95,6 +123,7 @@ Status measure(const Meter *m, double first, double deadline, double share, Timi
     if (alone || m->now(m->ctx) + first > deadline) {
         out->n = 1;
         out->seconds[0] = first;
+        timing_strain_sample(out, strain_of(m));
         stop(out, alone ? "single" : "time");
     } else {
         TRY(take_samples(m, step, deadline, share, out));

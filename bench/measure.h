@@ -27,10 +27,18 @@ typedef struct Meter {
     Status (*run)(void *ctx, int steps, double *seconds);
     double (*now)(void *ctx); /* wall clock, seconds */
     int unit; /* steps that only together are alike; given up where they take 1/16 of the share */
+    /* Why the device is slowed down right now, as bits of dev_strain; NULL: never. Asked before and
+     * after each sample. */
+    unsigned (*strain)(void *ctx);
 } Meter;
 
 /* first: seconds of the first step; deadline: on the meter's clock; share: seconds that sampling
  * may take. Fails as `run` does. */
 Status measure(const Meter *m, double first, double deadline, double share, Timing *out);
+
+/* Adds reasons to those of a timing. */
+void timing_strain(Timing *t, unsigned strain);
+/* The same of its newest sample, which is marked if there are any. */
+void timing_strain_sample(Timing *t, unsigned strain);
 
 #endif

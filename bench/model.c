@@ -309,10 +309,9 @@ Status model_moments(Model *m)
     return ST_OK;
 }
 
-/* Euclidean norm of all gradients together. */
-static Status grad_norm(Model *m, double *norm)
+/* The sum of squares of all gradients, left on the device. */
+static Status grad_norm(Model *m)
 {
-    double sum = 0;
     TRY(tensor_fill(m->dev, &m->grad_norm, 0.0));
     for (int i = 0; i < m->n_params; i++) {
         const Tensor *t = &m->param[i].t;
@@ -322,13 +321,11 @@ static Status grad_norm(Model *m, double *norm)
         watch_leave(m->dev, 0, (double)t->grad.size);
         TRY(st);
     }
-    TRY(dev_read_f64(m->dev, &sum, m->grad_norm.buf, 0, 1));
-    *norm = sqrt(sum);
     return ST_OK;
 }
 
-/* scale: of the gradient. Weights, moments: read and written. */
-static Status update(Model *m, ModelParam *p, const Optim *o, int64_t step, double scale)
+/* Weights, moments: read and written. */
+static Status update(Model *m, ModelParam *p, const Optim *o, int64_t step)
 {
     AdamW a = {.n = tensor_size(&p->t),
                .step = step,
@@ -337,7 +334,9 @@ static Status update(Model *m, ModelParam *p, const Optim *o, int64_t step, doub
                .beta2 = o->beta2,
                .eps = o->eps,
                .decay = p->decay ? o->decay : 0.0,
-               .grad_scale = scale,
+               .grad_scale = 1,
+               .norm2 = m->grad_norm.buf.ptr,
+               .clip = o->clip,
                .w = p->t.buf.ptr,
                .m = p->m.buf.ptr,
                .v = p->v.buf.ptr,
@@ -350,16 +349,17 @@ static Status update(Model *m, ModelParam *p, const Optim *o, int64_t step, doub
 
 Status model_adamw(Model *m, const Optim *o, int64_t step, double *norm)
 {
-    double length = 0;
+    double sum = 0;
     CHECK(m->spec.grads && step >= 1);
     TRY(model_moments(m));
-    TRY(grad_norm(m, &length));
-    if (!isfinite(length))
-        return FAIL(ST_NONFINITE, "the gradient norm is %g at step %lld", length, (long long)step);
-    double scale = o->clip > 0 && length > o->clip ? o->clip / length : 1.0;
+    TRY(grad_norm(m));
     for (int i = 0; i < m->n_params; i++)
-        TRY(update(m, &m->param[i], o, step, scale));
-    if (norm != NULL)
-        *norm = length;
+        TRY(update(m, &m->param[i], o, step));
+    if (norm == NULL)
+        return ST_OK;
+    TRY(dev_read_f64(m->dev, &sum, m->grad_norm.buf, 0, 1));
+    *norm = sqrt(sum);
+    if (!isfinite(*norm))
+        return FAIL(ST_NONFINITE, "the gradient norm is %g at step %lld", *norm, (long long)step);
     return ST_OK;
 }

@@ -68,7 +68,8 @@ typedef struct Optim {
     double lr, beta1, beta2, eps, decay, clip; /* clip: largest norm of all gradients; 0: none */
 } Optim;
 /* One AdamW step on all parameters; step counts from 1. Allocates moments that are missing. The
- * gradient norm before clipping goes to *norm (NULL: not wanted). */
+ * gradient norm before clipping goes to *norm; without it (NULL) nothing waits for the device.
+ * Where the norm is not finite nothing changes, and it is ST_NONFINITE if it is wanted. */
 Status model_adamw(Model *m, const Optim *o, int64_t step, double *norm);
 
 #endif

@@ -2,6 +2,7 @@
  * all that is in no piece is the tape's own. */
 #include "bench/op_clock.h"
 
+#include "bench/backend.h"
 #include "bench/case.h"
 #include "bench/clock.h"
 #include "bench/rig.h"
@@ -183,7 +184,7 @@ void ops_run(const Case *c, Row *row)
     Rig r = {0};
     Dev *d = NULL;
     *row = (Row){.kind = ROW_OPS, .c = *c};
-    Status st = dev_open(&d, c->backend, 0, (size_t)c->mem_limit);
+    Status st = backend_open(&d, c, (size_t)c->mem_limit);
     if (st == ST_OK)
         st = watch(&r, d, c, row);
     row_fail(row, st);

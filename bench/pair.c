@@ -1,6 +1,7 @@
 /* pair.c - see pair.h. */
 #include "bench/pair.h"
 
+#include "bench/measure.h"
 #include "kernels/rng.h"
 #include "report/stats.h"
 
@@ -14,6 +15,7 @@ enum { MAX_PAIRS = 100, LEAST_PAIRS = 8, WARM = 3, MAX_STEPS = 1 << 20 };
 typedef struct Pairs {
     int n, steps[2];
     double seconds[MAX_PAIRS], rate[MAX_PAIRS], ratio[MAX_PAIRS];
+    unsigned strain[MAX_PAIRS];
 } Pairs;
 
 /* Runs it warm, and finds how many steps make a sample. A step of a second needs no warming. */
@@ -37,14 +39,21 @@ static Status sample(const Runner *s, int steps, double *seconds)
     return ST_OK;
 }
 
-static Status add_pair(const Runner *side[2], uint64_t seed, Pairs *p)
+static unsigned strain_of(const PairPlan *plan)
+{
+    return plan->strain != NULL ? plan->strain(plan->strain_ctx) : 0;
+}
+
+static Status add_pair(const Runner *side[2], const PairPlan *plan, Pairs *p)
 {
     double seconds[2];
-    int first = (int)(rng_bits(seed, 0, (uint64_t)p->n) & 1);
+    int first = (int)(rng_bits(plan->seed, 0, (uint64_t)p->n) & 1);
+    p->strain[p->n] = strain_of(plan);
     for (int k = 0; k < 2; k++) {
         int i = (first + k) % 2;
         TRY(sample(side[i], p->steps[i], &seconds[i]));
     }
+    p->strain[p->n] |= strain_of(plan);
     p->seconds[p->n] = seconds[0];
     p->rate[p->n] = side[1]->work / seconds[1];
     p->ratio[p->n] = side[0]->work / seconds[0] / p->rate[p->n];
@@ -91,8 +100,11 @@ static void finish(const Pairs *p, const char *why, PairResult *out)
 {
     double lo, hi;
     Timing *t = &out->timing;
-    t->n = p->n;
     t->inner = p->steps[0];
+    for (int i = 0; i < p->n; i++) {
+        t->n = i + 1;
+        timing_strain_sample(t, p->strain[i]);
+    }
     memcpy(t->seconds, p->seconds, (size_t)p->n * sizeof *p->seconds);
     snprintf(t->stop_reason, sizeof t->stop_reason, "%s", why);
     timing_summarise(t);
@@ -110,7 +122,7 @@ Status measure_pair(const Runner *subject, const Runner *base, const PairPlan *p
     TRY(warm(base, &p.steps[1]));
     double begin = plan->now(), before = stolen(plan);
     while (why == NULL) {
-        TRY(add_pair(side, plan->seed, &p));
+        TRY(add_pair(side, plan, &p));
         why = stop_reason(&p, begin, plan, out);
     }
     if (stolen(plan) - before > TAKEN * (plan->now() - begin)) {

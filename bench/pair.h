@@ -20,6 +20,9 @@ typedef struct PairPlan {
     double share, deadline;
     uint64_t seed;          /* of the order */
     double (*stolen)(void); /* seconds that others took from this machine so far; NULL: none */
+    /* As in Meter; of the subject's device. */
+    unsigned (*strain)(void *ctx);
+    void *strain_ctx;
 } PairPlan;
 
 /* Rates are the medians over the pairs, ratio that of subject / base; lo and hi its interval. The

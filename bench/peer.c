@@ -1,6 +1,7 @@
 /* peer.c - see peer.h. */
 #include "bench/peer.h"
 
+#include "bench/backend.h"
 #include "bench/case.h"
 #include "bench/clock.h"
 #include "bench/kernel_rig.h"
@@ -90,7 +91,7 @@ static Status ours_run(void *ctx, int steps, double *seconds)
 static Status ours_init(Ours *o, const Case *c)
 {
     *o = (Ours){.is_kernel = c->level == LEVEL_KERNEL};
-    TRY(dev_open(&o->dev, c->backend, 0, (size_t)c->mem_limit));
+    TRY(backend_open(&o->dev, c, (size_t)c->mem_limit));
     return o->is_kernel ? kernel_rig_init(&o->kernel, o->dev, c) : rig_init(&o->rig, o->dev, c);
 }
 
@@ -129,13 +130,24 @@ static Status theirs_open(Side *s, const Case *c, Row *row)
 }
 
 /* ---- both ---- */
+static unsigned strain_now(void *ours)
+{
+    const Ours *o = ours;
+    return dev_strain(o->dev);
+}
+
 static Status compare(Ours *o, Side *s, const Case *c, Row *row)
 {
     static const double SHARE = 2.5; /* seconds */
     PairResult pair;
     Runner ours = {o, ours_run, 1}, theirs = {s, theirs_run, 1};
-    PairPlan plan = {clock_now, fmin(SHARE, measure_share(c->time_limit)),
-                     clock_now() + c->time_limit, c->seed, sentinel_stolen};
+    PairPlan plan = {clock_now,
+                     fmin(SHARE, measure_share(c->time_limit)),
+                     clock_now() + c->time_limit,
+                     c->seed,
+                     sentinel_stolen,
+                     strain_now,
+                     o};
     TRY(ours_init(o, c));
     TRY(theirs_open(s, c, row));
     TRY(measure_pair(&ours, &theirs, &plan, &pair));

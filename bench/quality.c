@@ -1,7 +1,9 @@
 /* quality.c - one training as a row of results: equal parameters, equal tokens, one text. */
+#include "bench/backend.h"
 #include "bench/case.h"
 #include "bench/clock.h"
 #include "bench/limits.h"
+#include "bench/measure.h"
 #include "bench/roof.h"
 #include "bench/solve.h"
 #include "bench/train.h"
@@ -12,10 +14,15 @@
 
 const char train_default_text[] = "build/data/kjv.txt";
 
-Status train_device(Dev **out, const char *backend)
+Status train_device(Dev **out, const BackendAsk *ask)
 {
-    bool host = strcmp(backend, "cuda") != 0;
-    return dev_open(out, backend, 0, host ? (size_t)(limits_free_memory() / 5 * 4) : 0);
+    char why[256];
+    TRY(backend_choose(out, ask, 0, why, sizeof why));
+    if (why[0] != '\0')
+        fprintf(stderr, "backend %s (cuda: %s)\n", dev_name(*out), why);
+    Gpu g = backend_gpu(*out);
+    dev_limit(*out, g.name[0] == '\0' ? (size_t)backend_room(&g) : 0);
+    return ST_OK;
 }
 
 /* ---- the model ---- */
@@ -86,6 +93,7 @@ static Status add_point(Course *c)
     Exam e;
     const MixCtx *x = &c->t->spec.model.ctx;
     double start = clock_now();
+    timing_strain(&c->row->timing, dev_strain(c->t->model.dev)); /* how the steps ended */
     TRY(trainer_exam(c->t, TEXT_VALID, TRAIN_EXAM_WINDOWS, &e));
     c->examined += clock_now() - start;
     c->row->point[c->row->n_points++] =
@@ -170,7 +178,7 @@ static Status train(const Case *c, const char *data, int64_t tokens, Row *row)
     TRY(text_load(data, &text));
     snprintf(row->text_sha256, sizeof row->text_sha256, "%s", text.sha256);
     row->text_bytes = (int64_t)text.size;
-    Status st = dev_open(&d, c->backend, 0, (size_t)c->mem_limit);
+    Status st = backend_open(&d, c, (size_t)c->mem_limit);
     if (st == ST_OK)
         st = run(d, &s, &text, row);
     dev_close(d);

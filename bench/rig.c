@@ -203,7 +203,7 @@ static Status make_dy(Rig *r)
 /* Twice the last cache, all of it written once. */
 static Status make_flood(Rig *r)
 {
-    if (!r->c.evict || dev_is_dry(r->dev))
+    if (!r->c.evict || dev_is_dry(r->dev) || dev_flushes(r->dev))
         return ST_OK;
     r->n_flood = 2 * limits_cache() / (int64_t)sizeof *r->flood;
     r->flood = malloc((size_t)r->n_flood * sizeof *r->flood);
@@ -290,7 +290,9 @@ static int64_t room(const Rig *r, const MemUse *peak)
 void rig_rotate(Rig *r, int64_t cache)
 {
     int64_t one = input_bytes(&r->input[0]), want = 1 + ceil_div(2 * cache, one);
-    if (r->c.hot || r->c.evict || r->c.pass == PASS_PREFILL || dev_is_dry(r->dev))
+    bool cold = !r->c.hot && r->c.pass != PASS_PREFILL && !dev_is_dry(r->dev);
+    r->flushes = cold && dev_flushes(r->dev);
+    if (!cold || r->flushes || r->c.evict)
         return;
     want = min64(want, RIG_MAX_INPUTS);
     tape_reset(r->m.tape);

@@ -28,6 +28,8 @@ typedef struct Rig {
     int64_t n_segments;
     float *flood; /* what is read to empty the caches, or NULL */
     int64_t n_flood;
+    bool flushes;    /* or the device empties its own, before each step */
+    int64_t flushed; /* bytes that it writes for that */
 } Rig;
 
 /* Says without building anything why a case cannot run: ST_UNSUPPORTED, ST_SHAPE. */
@@ -38,7 +40,8 @@ void rig_free(Rig *r);
 
 /* After the first step: more inputs (with their gradients), so that they do not stay in a cache of
  * so many bytes; as many as leave room for a step under the memory limit, at most RIG_MAX_INPUTS.
- * Weights and carried state are the same in every step, and a prefill draws its inputs anew. */
+ * Weights and carried state are the same in every step, and a prefill draws its inputs anew. A GPU
+ * keeps one input and empties its cache before each step. */
 void rig_rotate(Rig *r, int64_t cache);
 /* Bytes of the inputs and their gradients that steps take in turn; 0: there is one input only. */
 int64_t rig_rotated_bytes(const Rig *r);

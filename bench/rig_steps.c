@@ -73,9 +73,28 @@ static Cost scaled(Cost c, double by)
 /* ---- passes ---- */
 typedef Status PassFn(Rig *r, int steps, double *seconds);
 
+/* Changes every cache line of the flood, on all threads: what else was in the caches is out. */
+static void empty_caches(const Rig *r)
+{
+    enum { LINE = 16 };
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < r->n_flood; i += LINE)
+        r->flood[i] = 1.0f - r->flood[i];
+}
+
+/* From here on it counts. A GPU empties its cache before that on the same stream, so that the host
+ * queues the step meanwhile and is not what is measured. */
+static Status begin(Rig *r)
+{
+    if (r->flushes)
+        TRY(dev_flush(r->dev, &r->flushed));
+    empty_caches(r);
+    return timer_start(r->timer);
+}
+
 static Status run_fwd(Rig *r, int steps, double *seconds)
 {
-    TRY(timer_start(r->timer));
+    TRY(begin(r));
     for (int i = 0; i < steps; i++) {
         fresh_forward(r, false, next_input(r));
         TRY(tape_status(r->m.tape));
@@ -91,7 +110,7 @@ static Status run_bwd(Rig *r, int steps, double *seconds)
         Input *in = next_input(r);
         Tensor *y = fresh_forward(r, true, in);
         TRY(tape_status(r->m.tape));
-        TRY(timer_start(r->timer));
+        TRY(begin(r));
         TRY(backward(r, y, in));
         TRY(timer_stop(r->timer, &one));
         *seconds += one;
@@ -104,15 +123,6 @@ int rig_walk(const Rig *r)
     bool walks =
         r->c.pass == PASS_DECODE && (variant_caps(r->m.spec.variant) & CAP_LINEAR_STATE) != 0;
     return walks ? (int)min64(RIG_WALK, r->c.n) : 1;
-}
-
-/* Changes every cache line of the flood, on all threads: what else was in the caches is out. */
-static void empty_caches(const Rig *r)
-{
-    enum { LINE = 16 };
-#pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < r->n_flood; i += LINE)
-        r->flood[i] = 1.0f - r->flood[i];
 }
 
 /* One token, at position n - walk + step mod walk. */
@@ -132,8 +142,7 @@ static Status run_cold(Rig *r, int steps, double *seconds, Cost *sum)
     for (int i = 0; i < steps; i++) {
         double one = 0;
         TRY(rig_draw(r, 0, r->step));
-        empty_caches(r);
-        TRY(timer_start(r->timer));
+        TRY(begin(r));
         TRY(decode_token(r, sum));
         TRY(timer_stop(r->timer, &one));
         *seconds += one;
@@ -147,7 +156,7 @@ static Status run_decode(Rig *r, int steps, double *seconds)
     if (r->c.evict && !dev_is_dry(r->dev)) {
         TRY(run_cold(r, steps, seconds, &sum));
     } else {
-        TRY(timer_start(r->timer));
+        TRY(begin(r));
         for (int i = 0; i < steps; i++)
             TRY(decode_token(r, &sum));
         TRY(timer_stop(r->timer, seconds));
@@ -160,7 +169,7 @@ static Status run_decode(Rig *r, int steps, double *seconds)
 static Status run_train(Rig *r, int steps, double *seconds)
 {
     const Optim o = {.lr = 1e-6, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .decay = 0.1, .clip = 1};
-    TRY(timer_start(r->timer));
+    TRY(begin(r));
     for (int i = 0; i < steps; i++) {
         Input *in = next_input(r);
         TRY(model_zero_grads(&r->m));
@@ -186,7 +195,7 @@ Status rig_segment(Rig *r, int64_t i, double *seconds)
     r->m.ctx.q_len = in->t[0].dim[1] = rig_segment_tokens(r, i);
     Status st = rig_draw(r, 0, pos);
     if (st == ST_OK)
-        st = timer_start(r->timer);
+        st = begin(r);
     if (st == ST_OK) {
         fresh_forward(r, false, in);
         st = tape_status(r->m.tape);
@@ -244,11 +253,28 @@ static Status dry_prefill(Rig *r, int steps, double *seconds)
                                          : run_prefill(r, steps, seconds);
 }
 
+/* One by one, each from an empty cache. */
+static Status run_flushed(Rig *r, PassFn *pass, int steps, double *seconds)
+{
+    Cost sum = {0};
+    *seconds = 0;
+    for (int i = 0; i < steps; i++) {
+        double one = 0;
+        TRY(pass(r, 1, &one));
+        *seconds += one;
+        sum = cost_add(sum, r->work);
+    }
+    r->work = scaled(sum, 1.0 / steps);
+    return ST_OK;
+}
+
 Status rig_run(Rig *r, int steps, double *seconds)
 {
-    static PassFn *const pass[PASSES] = {run_fwd, run_bwd, run_train, run_prefill, run_decode};
-    bool dry = dev_is_dry(r->dev) && r->c.pass == PASS_PREFILL;
-    return (dry ? dry_prefill : pass[r->c.pass])(r, steps, seconds);
+    static PassFn *const passes[PASSES] = {run_fwd, run_bwd, run_train, run_prefill, run_decode};
+    PassFn *pass = passes[r->c.pass];
+    if (dev_is_dry(r->dev) && r->c.pass == PASS_PREFILL)
+        pass = dry_prefill;
+    return r->flushes ? run_flushed(r, pass, steps, seconds) : pass(r, steps, seconds);
 }
 
 /* ---- afterwards ---- */

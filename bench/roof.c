@@ -19,7 +19,7 @@ enum { ROUNDS = 40, READS = 5, FEW_READS = 2 };
 /* ---- measuring ---- */
 
 /* Own kernel and BLAS in turn, at least once each. */
-static Status multiply(const Yard *y, int product, double patience, Row *row)
+static Status multiply(Yard *y, int product, double patience, Row *row)
 {
     double end = clock_now() + patience, flops = yard_flops(product), seconds = 0;
     for (int i = 0; i < ROUNDS && (i < 1 || clock_now() < end); i++) {
@@ -47,9 +47,9 @@ static Status read_memory(Yard *y, int rounds, Row *row)
 static Status measure_roof(const Case *c, Row *row)
 {
     Yard y;
-    Status st = yard_open(&y, c, YARD_PRODUCTS);
+    Status st = yard_open(&y, c);
     double end = clock_now() + SLOW;
-    for (int i = 0; i < YARD_PRODUCTS && st == ST_OK && clock_now() < end; i++)
+    for (int i = 0; i < y.products && st == ST_OK && clock_now() < end; i++)
         st = multiply(&y, i, PATIENCE, row);
     if (st == ST_OK)
         st = read_memory(&y, READS, row);
@@ -67,11 +67,12 @@ void roof_run(const Case *c, Row *row)
 static Status glance(const Case *c, Roof roof, Row *row)
 {
     Yard y;
-    Status st = yard_open(&y, c, 1);
+    Status st = yard_open(&y, c);
+    const int product = y.products > YARD_HOST_PRODUCTS ? YARD_HOST_PRODUCTS : 0;
     if (st == ST_OK && roof == ROOF_BANDWIDTH)
         st = read_memory(&y, FEW_READS, row);
     for (int i = 0; i < 2 && st == ST_OK && roof == ROOF_SGEMM; i++) /* the first may be cold */
-        st = multiply(&y, 0, GLANCE, row);
+        st = multiply(&y, product, GLANCE, row);
     yard_free(&y);
     return st;
 }
@@ -79,7 +80,8 @@ static Status glance(const Case *c, Roof roof, Row *row)
 static double sample(const Case *c, Roof roof)
 {
     Row row = {0};
-    if (strcmp(c->backend, "cpu") != 0 || glance(c, roof, &row) != ST_OK)
+    bool real = strcmp(c->backend, "cpu") == 0 || strcmp(c->backend, "cuda") == 0;
+    if (!real || glance(c, roof, &row) != ST_OK)
         return 0;
     return roof == ROOF_SGEMM ? fmax(row.sgemm_own, row.sgemm_blas) : row.read_bandwidth;
 }

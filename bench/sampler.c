@@ -1,6 +1,7 @@
 /* sampler.c - see sampler.h. */
 #include "bench/sampler.h"
 
+#include "bench/backend.h"
 #include "bench/case.h"
 #include "bench/check.h"
 #include "bench/drag.h"
@@ -73,7 +74,7 @@ static Status open_seat(Seat *seat, const Case *c, size_t shift, double *seconds
     seat->pad = malloc(shift + 1);
     if (seat->pad == NULL)
         return FAIL(ST_OOM, "no memory to shift buffers by %zu", shift);
-    TRY(dev_open(&seat->dev, c->backend, 0, (size_t)c->mem_limit));
+    TRY(backend_open(&seat->dev, c, (size_t)c->mem_limit));
     TRY(stage_open(&seat->stage, seat->dev, c));
     TRY(stage_run(&seat->stage, 1, seconds));
     return stage_check_finite(&seat->stage);

@@ -1,6 +1,7 @@
 /* supervisor.c - the order of things in a run; see supervisor.h. */
 #include "bench/supervisor.h"
 
+#include "bench/backend.h"
 #include "bench/check.h"
 #include "bench/limits.h"
 #include "bench/machine.h"
@@ -30,20 +31,22 @@ static Status settle(Run *r, int argc, char *const argv[])
     Case c = {.threads = s->threads > 0 ? s->threads : limits_threads()};
     if (s->threads == 0)
         s->threads = c.threads;
-    if (s->mem_limit == 0)
-        s->mem_limit = limits_free_memory() / 5 * 4;
     snprintf(c.variant, sizeof c.variant, "none");
-    snprintf(c.dtype, sizeof c.dtype, "f32");
+    memcpy(c.dtype, s->math, sizeof c.dtype);
     memcpy(c.backend, s->backend, sizeof c.backend);
     machine_row(argc, argv, s->threads, &r->run_row);
     TRY(run_ask(r, "hello", &c, HELLO, "looking at the machine", &hello));
     if (hello.status != ROW_OK)
         return FAIL(ST_DEVICE, "%s", hello.reason);
     if (strcmp(s->backend, "auto") == 0)
-        snprintf(s->backend, sizeof s->backend, "%s",
-                 strncmp(hello.cuda, "available", 9) == 0 ? "cuda" : "cpu");
+        snprintf(s->backend, sizeof s->backend, "%s", hello.gpu.name[0] != '\0' ? "cuda" : "cpu");
     else if (hello.cuda[0] == '\0')
         snprintf(hello.cuda, sizeof hello.cuda, "not asked for: --backend %s", s->backend);
+    if (s->math[0] == '\0')
+        memcpy(s->math, hello.gpu.math, sizeof s->math);
+    if (s->mem_limit == 0)
+        s->mem_limit = backend_room(&hello.gpu);
+    r->run_row.gpu = hello.gpu;
     memcpy(r->run_row.isa, hello.isa, sizeof hello.isa);
     memcpy(r->run_row.cuda, hello.cuda, sizeof hello.cuda);
     memcpy(r->run_row.profile, s->profile, sizeof s->profile);
@@ -297,6 +300,7 @@ int supervise(const Sweep *s, int argc, char *const argv[])
 {
     Run r = {.sweep = *s};
     limits_unpin();
+    backend_pass(s->device);
     if (s->peer[0] != '\0')
         setenv("LONGMIX_PEER", s->peer, 1);
     Status st = session_open(&r.session, s->data[0] != '\0' ? s->data : NULL, s->training.tokens);

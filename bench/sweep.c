@@ -133,6 +133,15 @@ static Status add(Cases *l, const Group *g, const Case *c)
     return ST_OK;
 }
 
+const char *sweep_dtype(const Sweep *s)
+{
+    bool host = strcmp(s->backend, "cpu") == 0 || strcmp(s->backend, "auto") == 0;
+    return s->math[0] != '\0'               ? s->math
+           : strcmp(s->backend, "ref") == 0 ? "f64"
+           : host                           ? "f32"
+                                            : "bf16";
+}
+
 static Case base_case(const Sweep *s, const Variant *v)
 {
     Case c = {.width = s->width,
@@ -148,7 +157,7 @@ static Case base_case(const Sweep *s, const Variant *v)
               .mem_limit = s->mem_limit};
     snprintf(c.variant, sizeof c.variant, "%s", v->name);
     snprintf(c.backend, sizeof c.backend, "%s", s->backend);
-    snprintf(c.dtype, sizeof c.dtype, "%s", strcmp(s->backend, "ref") == 0 ? "f64" : "f32");
+    snprintf(c.dtype, sizeof c.dtype, "%s", sweep_dtype(s));
     own_set(v, s->set, c.set, sizeof c.set);
     return c;
 }
@@ -278,7 +287,7 @@ static Case kernel_case(const Sweep *s, const Group *g, const KernelCase *k)
         c.time_limit = fmax(c.time_limit, SLOW_LIMIT);
     snprintf(c.variant, sizeof c.variant, "%s", k->kernel);
     snprintf(c.backend, sizeof c.backend, "%s", s->backend);
-    snprintf(c.dtype, sizeof c.dtype, "%s", strcmp(s->backend, "ref") == 0 ? "f64" : "f32");
+    snprintf(c.dtype, sizeof c.dtype, "%s", sweep_dtype(s));
     snprintf(c.set, sizeof c.set, "%s", k->set);
     return c;
 }

@@ -42,6 +42,8 @@ typedef struct Sweep {
     int64_t step_tokens; /* > 0: batch = max(1, step_tokens / n) */
     int64_t segment;
     int64_t mem_limit; /* bytes; 0: a share of what is free */
+    int device;        /* which GPU */
+    char math[8];      /* how products are computed; "": as the device does by itself */
     bool causal, hot, fresh, dry_run;
     bool profile_ops; /* a ROW_OPS for every case of every group */
     char peer[512];   /* a program to be compared with, instead of a sweep; "": none */
@@ -52,6 +54,9 @@ typedef struct Sweep {
     char out[512], data[512];
     bool no_text; /* trainings were wanted, but the default text is not there */
 } Sweep;
+
+/* The dtype of its cases. */
+const char *sweep_dtype(const Sweep *s);
 
 /* Names of all variants in the order of variant_table, ending in NULL. */
 typedef struct VariantNames {

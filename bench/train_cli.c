@@ -18,7 +18,8 @@
 
 typedef struct Args {
     TrainSpec spec;
-    const char *variant, *data, *save, *resume, *log, *backend, *set;
+    BackendAsk on;
+    const char *variant, *data, *save, *resume, *log, *set;
     const char *setting; /* the last flag that says what to train */
     int64_t params, tokens, steps, eval_every, save_every;
     double seconds;
@@ -50,7 +51,9 @@ enum {
     K_SAVE,
     K_SAVE_EVERY,
     K_RESUME,
-    K_BACKEND
+    K_BACKEND, /* with the two behind it as in backend.h */
+    K_DEVICE,
+    K_MATH
 };
 
 static const struct argp_option options[] = {
@@ -79,7 +82,9 @@ static const struct argp_option options[] = {
     {"save-every", K_SAVE_EVERY, "N", 0, "and every N steps", 4},
     {"resume", K_RESUME, "FILE", 0, "go on from a checkpoint, with its settings, bit for bit", 4},
     {"threads", K_THREADS, "N", 0, "default: all cores", 5},
-    {"backend", K_BACKEND, "NAME", 0, "cpu (default) or cuda", 5},
+    {"backend", K_BACKEND, "NAME", 0, "auto (default: a GPU if there is one), cpu, cuda, ref", 5},
+    {"device", K_DEVICE, "N", 0, "which GPU; 0", 5},
+    {"math", K_MATH, "NAME", 0, "of products on a GPU: bf16 (default), tf32, f32", 5},
     {0},
 };
 
@@ -144,6 +149,10 @@ static Status parse_run(Args *a, int key, const char *v)
         return parse_size(v, "--save-every", 1, (int64_t)1 << 40, &a->save_every);
     case K_THREADS:
         return parse_int(v, "--threads", 1, 1024, &a->threads);
+    case K_BACKEND:
+    case K_DEVICE:
+    case K_MATH:
+        return backend_take(&a->on, key - K_BACKEND, v);
     default:
         return ST_UNSUPPORTED;
     }
@@ -168,9 +177,8 @@ static bool parse_text(Args *a, int key, const char *v)
     const struct {
         int key;
         const char **at;
-    } texts[] = {{'v', &a->variant},      {K_DATA, &a->data}, {K_SET, &a->set},
-                 {K_LOG, &a->log},        {K_SAVE, &a->save}, {K_RESUME, &a->resume},
-                 {K_BACKEND, &a->backend}};
+    } texts[] = {{'v', &a->variant}, {K_DATA, &a->data}, {K_SET, &a->set},
+                 {K_LOG, &a->log},   {K_SAVE, &a->save}, {K_RESUME, &a->resume}};
     for (int i = 0; i < COUNT(texts); i++)
         if (texts[i].key == key) {
             *texts[i].at = v;
@@ -384,7 +392,7 @@ static Status run(Args *a)
         TRY(settle(a));
     TRY(text_load(a->data, &text));
     omp_set_num_threads(a->threads);
-    Status st = train_device(&d, a->backend);
+    Status st = train_device(&d, &a->on);
     if (st == ST_OK)
         st = train(a, d, &text);
     dev_close(d);
@@ -398,7 +406,7 @@ int train_main(int argc, char **argv)
     Args a = {.variant = "vanilla",
               .data = train_default_text,
               .set = "",
-              .backend = "cpu",
+              .on = {.name = "auto"},
               .params = TRAIN_QUALITY_PARAMS,
               .steps = 1000,
               .threads = limits_threads()};

@@ -51,6 +51,7 @@ Status trainer_init(Trainer *t, Dev *d, const TrainSpec *spec, const Text *text)
         tape_strategy(t->model.tape, TAPE_RECOMPUTE);
     TRY(tensor_new(d, &t->ids, I32, MEM_INPUT, 2, dim));
     TRY(tensor_new(d, &t->targets, I32, MEM_INPUT, 2, dim));
+    TRY(tensor_new(d, &t->loss, REAL, MEM_INPUT, 1, (const int64_t[]){1}));
     t->host_ids = malloc(t->ids.buf.size);
     t->host_targets = malloc(t->ids.buf.size);
     if (t->host_ids == NULL || t->host_targets == NULL)
@@ -63,6 +64,7 @@ void trainer_free(Trainer *t)
     if (t->model.dev != NULL) {
         tensor_free(t->model.dev, &t->ids);
         tensor_free(t->model.dev, &t->targets);
+        tensor_free(t->model.dev, &t->loss);
     }
     model_free(&t->model);
     free(t->host_ids);
@@ -76,7 +78,7 @@ static Status upload(Trainer *t)
     return dev_write(t->model.dev, t->targets.buf, t->host_targets, t->ids.buf.size);
 }
 
-static Status backward(Trainer *t, double *loss)
+static Status backward(Trainer *t)
 {
     Model *m = &t->model;
     tape_reset(m->tape);
@@ -84,26 +86,31 @@ static Status backward(Trainer *t, double *loss)
     Tensor *logits = model_logits(m, &t->ids);
     Tensor *mean = op_cross_entropy(m->tape, logits, &t->targets, tensor_size(&t->targets), NULL);
     TRY(tape_status(m->tape));
-    TRY(dev_read_f64(m->dev, loss, mean->buf, 0, 1));
+    TRY(dev_copy(m->dev, t->loss.buf, mean->buf, mean->buf.size));
     return tape_backward(m->tape, mean, NULL);
 }
 
+/* Nothing waits for the device before all of the step is queued. */
 Status trainer_step(Trainer *t, double *loss, double *norm)
 {
     const TrainSpec *s = &t->spec;
     const MixCtx *c = &s->model.ctx;
     TextShape shape = {TEXT_TRAIN, (int)c->batch, (int)c->q_len};
+    double length = 0;
     t->model.ctx = *c;
     t->model.ctx.training = true;
     t->model.ctx.step = t->step;
     TRY(text_sample(t->text, shape, s->seed, (uint64_t)t->step, t->host_ids, t->host_targets));
     TRY(upload(t));
     TRY(model_zero_grads(&t->model));
-    TRY(backward(t, loss));
+    TRY(backward(t));
+    Optim o = {train_lr(s, t->step + 1), s->beta1, s->beta2, s->eps, s->decay, s->clip};
+    Status st = model_adamw(&t->model, &o, t->step + 1, norm != NULL ? norm : &length);
+    TRY(st == ST_NONFINITE ? ST_OK : st); /* the loss tells more */
+    TRY(dev_read_f64(t->model.dev, loss, t->loss.buf, 0, 1));
     if (!isfinite(*loss))
         return FAIL(ST_NONFINITE, "the loss is %g at step %lld", *loss, (long long)t->step + 1);
-    Optim o = {train_lr(s, t->step + 1), s->beta1, s->beta2, s->eps, s->decay, s->clip};
-    TRY(model_adamw(&t->model, &o, t->step + 1, norm));
+    TRY(st);
     tape_reset(t->model.tape);
     t->step++;
     return ST_OK;

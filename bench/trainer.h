@@ -30,6 +30,7 @@ typedef struct Trainer {
     const Text *text;
     Model model;
     Tensor ids, targets; /* (B,T) I32 */
+    Tensor loss;         /* (1), of the last step */
     int32_t *host_ids, *host_targets;
     int64_t step; /* steps done */
 } Trainer;

@@ -1,6 +1,7 @@
 /* worker.c - see worker.h. */
 #include "bench/worker.h"
 
+#include "bench/backend.h"
 #include "bench/case.h"
 #include "bench/check.h"
 #include "bench/fault.h"
@@ -27,22 +28,19 @@ typedef struct Desk {
 typedef void RequestFn(const Desk *desk, const Case *c, Row *row);
 
 /* ---- requests ---- */
-/* With "auto": cuda where it is, else cpu, and why. */
+/* The machine block: with "auto" cuda where it is, else cpu, and why. */
 static Status greet(const Case *c, Row *row)
 {
     Dev *d = NULL;
     char about[128];
-    bool choose = strcmp(c->backend, "auto") == 0;
-    Status st = dev_open(&d, choose ? "cuda" : c->backend, 0, 0);
-    if (choose && st != ST_OK) {
-        snprintf(row->cuda, sizeof row->cuda, "%s", status_reason());
-        st = dev_open(&d, "cpu", 0, 0);
-    }
-    TRY(st);
+    BackendAsk ask = {c->backend, c->dtype[0] != '\0' ? c->dtype : NULL, backend_passed()};
+    TRY(backend_choose(&d, &ask, 0, row->cuda, sizeof row->cuda));
     dev_describe(d, about, sizeof about);
     if (about[0] != '\0')
         snprintf(row->cuda, sizeof row->cuda, "available: %s", about);
-    snprintf(row->isa, sizeof row->isa, "%s", dev_kernels(d)->isa);
+    const char *isa = dev_kernels(d)->isa; /* a GPU's names its math, too, which rows have */
+    snprintf(row->isa, sizeof row->isa, "%.*s", (int)strcspn(isa, " "), isa);
+    row->gpu = backend_gpu(d);
     dev_close(d);
     return ST_OK;
 }

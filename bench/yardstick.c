@@ -2,6 +2,7 @@
 #define _DEFAULT_SOURCE /* madvise */
 #include "bench/yardstick.h"
 
+#include "bench/backend.h"
 #include "bench/clock.h"
 #include "bench/limits.h"
 #include "kernels/rng.h"
@@ -13,7 +14,7 @@
 #include <sys/mman.h>
 
 const Product yard_products[YARD_PRODUCTS] = {
-    {512, 512, 512}, {2048, 512, 512}, {1024, 1024, 1024}};
+    {512, 512, 512}, {2048, 512, 512}, {1024, 1024, 1024}, {4096, 4096, 4096}, {8192, 8192, 8192}};
 
 double yard_flops(int product)
 {
@@ -21,51 +22,50 @@ double yard_flops(int product)
     return 2.0 * p->m * p->n * p->k;
 }
 
-/* Numbers of the largest operand of the first n products. */
-static int64_t most_numbers(int n)
+static Status take_matrix(Yard *y, const float *x, Buf *b)
 {
-    int64_t most = 0;
-    for (const Product *p = yard_products; p < yard_products + n; p++)
-        most = max64(most, max64((int64_t)p->m * max64(p->n, p->k), (int64_t)p->n * p->k));
-    return most;
+    dev_free(y->dev, b);
+    TRY(dev_alloc(y->dev, (size_t)y->numbers * dev_real(y->dev), MEM_INPUT, b));
+    return dev_write_f32(y->dev, *b, 0, x, y->numbers);
 }
 
+/* At least so many numbers in each matrix. */
 static Status take_matrices(Yard *y, int64_t numbers)
 {
     Buf *buf[] = {&y->a, &y->b, &y->c};
-    CHECK(numbers > 0);
+    Status st = ST_OK;
+    if (numbers <= y->numbers)
+        return ST_OK;
     float *x = malloc((size_t)numbers * sizeof *x);
     if (x == NULL)
         return FAIL(ST_OOM, "no memory for a matrix");
     rng_fill_uniform(x, numbers, 1.0, 1, RNG_INPUT, 0);
-    Status st = ST_OK;
-    for (int i = 0; i < COUNT(buf) && st == ST_OK; i++) {
-        st = dev_alloc(y->dev, (size_t)numbers * dev_real(y->dev), MEM_INPUT, buf[i]);
-        if (st == ST_OK)
-            st = dev_write_f32(y->dev, *buf[i], 0, x, numbers);
-    }
+    y->numbers = numbers;
+    for (int i = 0; i < COUNT(buf) && st == ST_OK; i++)
+        st = take_matrix(y, x, buf[i]);
     free(x);
+    y->numbers = st == ST_OK ? numbers : 0;
     return st;
 }
 
-Status yard_open(Yard *y, const Case *c, int n)
+Status yard_open(Yard *y, const Case *c)
 {
     *y = (Yard){.threads = c->threads};
-    TRY(dev_open(&y->dev, c->backend, 0, 0));
+    TRY(backend_open(&y->dev, c, 0));
     y->host = strcmp(dev_name(y->dev), "cpu") == 0;
-    TRY(timer_new(y->dev, &y->timer));
-    return take_matrices(y, most_numbers(n));
+    y->products = dev_flushes(y->dev) ? YARD_PRODUCTS : YARD_HOST_PRODUCTS;
+    return timer_new(y->dev, &y->timer);
 }
 
 void yard_free(Yard *y)
 {
+    Buf *buf[] = {&y->a, &y->b, &y->c, &y->on_device, &y->sum};
     free(y->line);
     if (y->dev == NULL)
         return;
     timer_free(y->timer);
-    dev_free(y->dev, &y->a);
-    dev_free(y->dev, &y->b);
-    dev_free(y->dev, &y->c);
+    for (int i = 0; i < COUNT(buf); i++)
+        dev_free(y->dev, buf[i]);
     dev_close(y->dev);
     *y = (Yard){0};
 }
@@ -98,9 +98,10 @@ static Status timed(const Yard *y, const Product *s, bool blas, double *seconds)
 
 /* The library has one thread elsewhere; here it may use all of them. Its setter may change the
  * number of OpenMP's threads as well, for all that runs later. */
-Status yard_multiply(const Yard *y, int product, bool blas, double *seconds)
+Status yard_multiply(Yard *y, int product, bool blas, double *seconds)
 {
     const Product *s = &yard_products[product];
+    TRY(take_matrices(y, max64((int64_t)s->m * max64(s->n, s->k), (int64_t)s->n * s->k)));
     if (!blas)
         return timed(y, s, false, seconds);
     CHECK(y->host);
@@ -114,9 +115,23 @@ Status yard_multiply(const Yard *y, int product, bool blas, double *seconds)
 
 /* ---- reading ---- */
 
+static Status device_lines(Yard *y)
+{
+    DevAbout a;
+    dev_about(y->dev, &a);
+    y->n_lines = ceil_div(4 * a.cache, (int64_t)sizeof(Line));
+    size_t size = (size_t)y->n_lines * sizeof(Line);
+    TRY(dev_alloc(y->dev, size, MEM_INPUT, &y->on_device));
+    TRY(dev_alloc(y->dev, sizeof(double), MEM_INPUT, &y->sum));
+    return dev_kernels(y->dev)->fill(y->dev, (int64_t)(size / dev_real(y->dev)), 0.0,
+                                     y->on_device.ptr);
+}
+
 /* Huge pages where there are any: finding the pages' addresses is then not what takes the time. */
 Status yard_lines(Yard *y)
 {
+    if (dev_flushes(y->dev))
+        return device_lines(y);
     const size_t huge = (size_t)2 << 20;
     size_t size = (size_t)ceil_div(4 * limits_cache(), (int64_t)huge) * huge;
     y->line = aligned_alloc(huge, size);
@@ -145,8 +160,28 @@ static uint64_t read_all(const Line *line, int64_t n)
     return sum;
 }
 
+static Status read_device(const Yard *y, double *seconds)
+{
+    const size_t half = y->on_device.size / 2;
+    Buf to = y->on_device, from = y->on_device;
+    double reading = 0, copying = 0;
+    to.size = from.size = half;
+    from.ptr = (char *)from.ptr + half;
+    TRY(timer_start(y->timer));
+    TRY(dev_kernels(y->dev)->sumsq(y->dev, (int64_t)(y->on_device.size / dev_real(y->dev)),
+                                   y->on_device.ptr, y->sum.ptr));
+    TRY(timer_stop(y->timer, &reading));
+    TRY(timer_start(y->timer));
+    TRY(dev_copy(y->dev, to, from, half));
+    TRY(timer_stop(y->timer, &copying));
+    *seconds = reading < copying ? reading : copying;
+    return ST_OK;
+}
+
 Status yard_read(const Yard *y, double *seconds)
 {
+    if (y->on_device.ptr != NULL)
+        return read_device(y, seconds);
     double start = clock_now();
     uint64_t sum = read_all(y->line, y->n_lines);
     *seconds = clock_now() - start;
@@ -156,5 +191,5 @@ Status yard_read(const Yard *y, double *seconds)
 
 double yard_bytes(const Yard *y)
 {
-    return (double)y->n_lines * (double)sizeof *y->line;
+    return (double)y->n_lines * (double)sizeof(Line);
 }

@@ -30,15 +30,9 @@ struct Dev {
     MemUse mem;
     int64_t fail_in;
     Spare *spares[BUCKETS];
-    Buf scratch;
+    Buf scratch, flood; /* flood: what dev_flush writes */
     double counted_flops;
     const Watch *watch; /* NULL: nobody */
-};
-
-struct Timer {
-    Dev *dev;
-    double start;
-    void *mark[2]; /* of a backend that has them */
 };
 
 static const Backend *find_backend(const char *name)
@@ -49,25 +43,50 @@ static const Backend *find_backend(const char *name)
     return NULL;
 }
 
+/* Of a backend without a choice. */
+static const char *own_math(const Backend *b)
+{
+    return b->real == sizeof(double) ? "f64" : "f32";
+}
+
+/* The dry device stands for all others. */
+static Status check_math(const Backend *b, const char *math)
+{
+    if (math == NULL || b->math != NULL || b->dry || strcmp(math, own_math(b)) == 0)
+        return ST_OK;
+    return FAIL(ST_USAGE, "backend '%s' computes in %s, not in '%s'", b->name, own_math(b), math);
+}
+
 Status dev_open(Dev **out, const char *backend, int index, size_t mem_limit)
 {
+    return dev_open_as(out, &(DevSpec){backend, index, NULL, mem_limit});
+}
+
+Status dev_open_as(Dev **out, const DevSpec *s)
+{
     Status st = ST_OK;
-    const Backend *b = find_backend(backend);
+    const Backend *b = find_backend(s->backend);
     *out = NULL;
     if (b == NULL)
-        TRY(plugin_open(backend, &b));
+        TRY(plugin_open(s->backend, &b));
+    TRY(check_math(b, s->math));
     Dev *d = calloc(1, sizeof *d);
     if (d == NULL)
         return FAIL(ST_OOM, "no memory for a device");
     d->backend = b;
-    d->limit = mem_limit;
-    d->kernels = b->open(index, &d->ctx, &st);
+    d->limit = s->mem_limit;
+    d->kernels = b->open(s->index, s->math, &d->ctx, &st);
     if (d->kernels == NULL) {
         free(d);
         return st;
     }
     *out = d;
     return ST_OK;
+}
+
+void dev_limit(Dev *d, size_t mem_limit)
+{
+    d->limit = mem_limit;
 }
 
 static size_t rounded(size_t size)
@@ -113,6 +132,7 @@ void dev_close(Dev *d)
     if (d == NULL)
         return;
     dev_free(d, &d->scratch);
+    dev_free(d, &d->flood);
     trim_spares(d);
     for (int i = 0; i < MEM_TAGS; i++)
         CHECK(d->mem.live[i] == 0);
@@ -123,6 +143,14 @@ void dev_close(Dev *d)
 const char *dev_name(const Dev *d)
 {
     return d->backend->name;
+}
+const Backend *dev_backend(const Dev *d)
+{
+    return d->backend;
+}
+const char *dev_math(const Dev *d)
+{
+    return d->backend->math != NULL ? d->backend->math(d->ctx) : own_math(d->backend);
 }
 const Kernels *dev_kernels(const Dev *d)
 {
@@ -168,12 +196,6 @@ void *dev_context(const Dev *d)
 {
     return d->ctx;
 }
-void dev_describe(const Dev *d, char *text, size_t size)
-{
-    text[0] = '\0';
-    if (d->backend->describe != NULL)
-        d->backend->describe(d->ctx, text, size);
-}
 MemUse dev_mem(const Dev *d)
 {
     return d->mem;
@@ -187,6 +209,8 @@ void dev_mem_reset_peak(Dev *d)
 {
     memcpy(d->mem.peak, d->mem.live, sizeof d->mem.peak);
     d->mem.peak_counted = d->mem.live_counted;
+    if (d->backend->reset_peak != NULL)
+        d->backend->reset_peak(d->ctx);
 }
 
 static size_t live_bytes(const Dev *d)
@@ -292,6 +316,26 @@ Status dev_scratch(Dev *d, size_t size, void **out)
     return ST_OK;
 }
 
+bool dev_flushes(const Dev *d)
+{
+    DevAbout a;
+    dev_about(d, &a);
+    return a.cache > 0;
+}
+
+/* Twice the cache: lines may be replaced at random. */
+Status dev_flush(Dev *d, int64_t *bytes)
+{
+    DevAbout a;
+    if (d->flood.ptr == NULL) {
+        dev_about(d, &a);
+        TRY(dev_alloc(d, 2 * (size_t)max64(a.cache, sizeof(double)), MEM_WORK, &d->flood));
+    }
+    if (bytes != NULL)
+        *bytes = (int64_t)d->flood.size;
+    return d->kernels->fill(d, (int64_t)(d->flood.size / dev_real(d)), 0.0, d->flood.ptr);
+}
+
 Status dev_write(Dev *d, Buf dst, const void *src, size_t size)
 {
     CHECK(size <= dst.size);
@@ -366,51 +410,5 @@ Status dev_read_f64(Dev *d, double *dst, Buf src, int64_t at, int64_t n)
         for (int64_t j = 0; j < m; j++)
             dst[i + j] = (double)narrow[j];
     }
-    return ST_OK;
-}
-
-Status timer_new(Dev *d, Timer **out)
-{
-    Timer *t = calloc(1, sizeof *t);
-    *out = t;
-    if (t == NULL)
-        return FAIL(ST_OOM, "no memory for a timer");
-    t->dev = d;
-    for (int i = 0; i < 2 && d->backend->mark_new != NULL; i++)
-        if ((t->mark[i] = d->backend->mark_new(d->ctx)) == NULL) {
-            timer_free(t);
-            *out = NULL;
-            return FAIL(ST_OOM, "no memory for a timer of the %s backend", d->backend->name);
-        }
-    return ST_OK;
-}
-
-void timer_free(Timer *t)
-{
-    for (int i = 0; t != NULL && i < 2; i++)
-        if (t->mark[i] != NULL)
-            t->dev->backend->mark_free(t->dev->ctx, t->mark[i]);
-    free(t);
-}
-
-Status timer_start(Timer *t)
-{
-    const Backend *b = t->dev->backend;
-    TRY(dev_sync(t->dev));
-    if (b->mark_new != NULL)
-        return b->mark(t->dev->ctx, t->mark[0]);
-    t->start = b->now(t->dev->ctx);
-    return ST_OK;
-}
-
-Status timer_stop(Timer *t, double *seconds)
-{
-    const Backend *b = t->dev->backend;
-    if (b->mark_new != NULL) {
-        TRY(b->mark(t->dev->ctx, t->mark[1]));
-        return b->between(t->dev->ctx, t->mark[0], t->mark[1], seconds);
-    }
-    TRY(dev_sync(t->dev));
-    *seconds = b->now(t->dev->ctx) - t->start;
     return ST_OK;
 }

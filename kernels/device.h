@@ -16,6 +16,7 @@ extern "C" {
 typedef struct Dev Dev;         /* an open device */
 typedef struct Timer Timer;     /* a pair of marks on the stream */
 typedef struct Kernels Kernels; /* kernels.h: the table of raw kernels of a backend */
+typedef struct Backend Backend; /* below */
 
 /* What memory is for. The first five are the same on every backend for the same case. */
 typedef enum MemTag {
@@ -46,14 +47,27 @@ typedef struct MemUse {
     int64_t n_backend; /* of which the backend was asked (the rest came from the free lists) */
 } MemUse;
 
-/* backend: a name from the list above; index: which GPU. ST_USAGE for an unknown name, ST_DEVICE
- * with the reason where the backend cannot be had here. mem_limit: bytes, 0 for none. */
-Status dev_open(Dev **out, const char *backend, int index, size_t mem_limit);
+/* Which device. math: how products are computed, "f32", "tf32" or "bf16"; storage and sums are the
+ * backend's reals whatever it is. NULL: as the backend does it by itself. */
+typedef struct DevSpec {
+    const char *backend; /* a name from the list above */
+    int index;           /* which GPU; 0 elsewhere */
+    const char *math;
+    size_t mem_limit; /* bytes, 0 for none */
+} DevSpec;
+
+/* ST_USAGE for a name, an index or a math that the backend does not have; ST_DEVICE with the reason
+ * where the backend cannot be had here. */
+Status dev_open_as(Dev **out, const DevSpec *s);
+Status dev_open(Dev **out, const char *backend, int index, size_t mem_limit); /* its own math */
+void dev_limit(Dev *d, size_t mem_limit);                                     /* from now on */
 void dev_close(Dev *d); /* CHECKs that nothing is still allocated; NULL is fine */
 const char *dev_name(const Dev *d);
+const Backend *dev_backend(const Dev *d);
 const Kernels *dev_kernels(const Dev *d);
-size_t dev_real(const Dev *d); /* bytes of one real number: 8 on ref, else 4 */
-bool dev_is_dry(const Dev *d); /* nothing is computed: do not look at values */
+size_t dev_real(const Dev *d);      /* bytes of one real number: 8 on ref, else 4 */
+const char *dev_math(const Dev *d); /* "f64" on ref, else "f32", or what a GPU was opened with */
+bool dev_is_dry(const Dev *d);      /* nothing is computed: do not look at values */
 
 /* Memory. dev_alloc leaves *out zero on failure. Freed blocks are kept on free lists by size, so a
  * step allocates nothing from the system after the first one. */
@@ -98,15 +112,37 @@ double dev_counted_flops(const Dev *d);
 void dev_count_flops(Dev *d, double flops);
 
 void *dev_context(const Dev *d); /* the backend's own: for its kernels */
-/* What the device says of itself: name, driver, clocks; "" where there is nothing to tell. */
+
+/* What a GPU is and how it does at the moment; 0 and "" where that cannot be told, all of it on the
+ * host's backends. */
+typedef struct DevAbout {
+    char name[64], driver[16], ecc[8]; /* driver: CUDA's version; ecc: "on" or "off" */
+    int64_t memory, free, cache;       /* bytes: all, free now, of the last-level cache */
+    int clock, memory_clock;           /* MHz, now */
+    int64_t pool_peak; /* bytes that the driver gave at most since dev_mem_reset_peak */
+} DevAbout;
+void dev_about(const Dev *d, DevAbout *out);
+/* The same as text: "NAME, sm_90 bf16, ..."; "" where there is nothing to tell. */
 void dev_describe(const Dev *d, char *text, size_t size);
 
+/* Why the clocks are lowered right now: bits, 0 where they are not or nobody knows. */
+enum { STRAIN_POWER = 1, STRAIN_HEAT = 2, STRAIN_HARDWARE = 4, STRAIN_OTHER = 8 };
+unsigned dev_strain(const Dev *d);
+/* "power heat"; "" for 0. */
+void strain_words(unsigned strain, char *text, size_t size);
+
+/* Writes more than the device's cache holds, on its stream, so that nothing of a case is left in
+ * it. flushes: is there such a cache? *bytes (or NULL): so many were written. */
+bool dev_flushes(const Dev *d);
+Status dev_flush(Dev *d, int64_t *bytes);
+
 /* What a backend implements; dev_* above add accounting, argument checks and error text, once. */
-typedef struct Backend {
+struct Backend {
     const char *name;
     size_t real; /* bytes of one real number */
     bool dry;
-    const Kernels *(*open)(int index, void **ctx, Status *st); /* NULL and *st on failure */
+    /* NULL and *st on failure. math: NULL unless the backend has a choice, and maybe then. */
+    const Kernels *(*open)(int index, const char *math, void **ctx, Status *st);
     void (*close)(void *ctx);
     void *(*alloc)(void *ctx, size_t size); /* NULL: out of memory */
     void (*free)(void *ctx, void *ptr, size_t size);
@@ -119,8 +155,11 @@ typedef struct Backend {
     void (*mark_free)(void *ctx, void *mark);
     Status (*mark)(void *ctx, void *mark);
     Status (*between)(void *ctx, void *from, void *to, double *seconds); /* waits for `to` */
-    void (*describe)(void *ctx, char *text, size_t size);
-} Backend;
+    const char *(*math)(void *ctx); /* of a backend that has a choice */
+    void (*about)(void *ctx, DevAbout *out);
+    void (*reset_peak)(void *ctx); /* of DevAbout */
+    unsigned (*strain)(void *ctx);
+};
 
 /* The backends built in, ending in NULL. A plugin's table is added by dev_open. */
 extern const Backend *const backend_table[];

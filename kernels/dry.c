@@ -209,12 +209,13 @@ static const Kernels kernels_dry = {
 };
 
 /* The context is the next address that nobody has. */
-static const Kernels *device_open(int index, void **ctx, Status *st)
+static const Kernels *device_open(int index, const char *math, void **ctx, Status *st)
 {
-    uintptr_t *next = malloc(sizeof *next);
-    if (index != 0 || next == NULL) {
-        free(next);
-        *st = FAIL(ST_DEVICE, "the dry backend has device 0 only, not %d, and needs memory", index);
+    uintptr_t *next = index == 0 ? malloc(sizeof *next) : NULL;
+    (void)math;
+    if (next == NULL) {
+        *st = index == 0 ? FAIL(ST_OOM, "no memory for a device")
+                         : FAIL(ST_USAGE, "there is one dry device, number 0, not %d", index);
         return NULL;
     }
     *next = FIRST_ADDRESS;

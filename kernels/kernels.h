@@ -13,6 +13,8 @@
 
 #include "kernels/device.h"
 
+#include <math.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -353,10 +355,22 @@ typedef struct Copy {
 typedef struct AdamW {
     int64_t n, step;
     double lr, beta1, beta2, eps, decay;
-    double grad_scale; /* gradients are multiplied by it first (clipping) */
+    double grad_scale; /* gradients are multiplied by it first */
     void *w, *m, *v;
     const void *grad;
+    /* (1), the sum of squares of all gradients, or NULL. Where it is not finite nothing changes;
+     * else gradients are multiplied by clip / norm as well, if clip > 0 and the norm is larger. */
+    const void *norm2;
+    double clip;
 } AdamW;
+
+/* What gradients are multiplied by; not finite where nothing is to change. */
+static inline double adamw_scale(const AdamW *a, double norm2)
+{
+    double norm = sqrt(norm2);
+    return isfinite(norm) ? a->grad_scale * (a->clip > 0 && norm > a->clip ? a->clip / norm : 1.0)
+                          : norm;
+}
 
 struct Kernels {
     const char *isa; /* what the table was compiled for: "avx2", "sm_90", ... */

@@ -20,13 +20,26 @@ static void program_folder(char *dir, size_t size)
         dir[0] = '\0';
 }
 
-Status plugin_open(const char *name, const Backend **out)
+/* Where it has to be; false for a name that no backend can have. */
+static bool path_of(const char *name, char *path, size_t size)
 {
-    char dir[4096], path[4160];
+    char dir[4096];
     size_t plain = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789");
     program_folder(dir, sizeof dir);
-    snprintf(path, sizeof path, "%sliblongmix_%.32s.so", dir, name);
-    bool there = name[plain] == '\0' && access(path, F_OK) == 0;
+    snprintf(path, size, "%sliblongmix_%.32s.so", dir, name);
+    return plain > 0 && name[plain] == '\0';
+}
+
+bool plugin_there(const char *name)
+{
+    char path[4160];
+    return path_of(name, path, sizeof path) && access(path, F_OK) == 0;
+}
+
+Status plugin_open(const char *name, const Backend **out)
+{
+    char path[4160];
+    bool there = path_of(name, path, sizeof path) && access(path, F_OK) == 0;
     if (!there && strcmp(name, "cuda") != 0)
         return FAIL(ST_USAGE, "unknown backend '%s' (ref, dry, cpu, cuda)", name);
     if (!there)

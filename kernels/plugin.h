@@ -10,6 +10,7 @@ typedef struct Plugin {
     const Backend *backend;
 } Plugin;
 
+bool plugin_there(const char *name); /* is there such a file? */
 /* Opens the library once and keeps it. ST_USAGE for a name no backend has, ST_DEVICE with the
  * reason when the library is missing, broken or from another build. */
 Status plugin_open(const char *name, const Backend **out);

@@ -62,6 +62,34 @@ static const Field timing_fields[] = {
     {.name = NULL},
 };
 
+/* Beside the others, so that it can be left out. */
+static const Field throttle_fields[] = {
+    {"reasons", FIELD_TEXT, AT(Timing, throttle)},
+    {"samples", FIELD_REALS, AT(Timing, throttled), .count = offsetof(Timing, n_throttled)},
+    {.name = NULL},
+};
+
+static const Field gpu_use_fields[] = {
+    {"flushed_bytes", FIELD_I64, AT(GpuUse, flushed_bytes)},
+    {"pool_bytes", FIELD_I64, AT(GpuUse, pool_bytes)},
+    {.name = NULL},
+};
+
+static const Field gpu_fields[] = {
+    {"name", FIELD_TEXT, AT(Gpu, name)},
+    {"driver", FIELD_TEXT, AT(Gpu, driver)},
+    {"ecc", FIELD_TEXT, AT(Gpu, ecc)},
+    {"math", FIELD_TEXT, AT(Gpu, math)},
+    {"throttle", FIELD_TEXT, AT(Gpu, throttle)},
+    {"device", FIELD_INT, AT(Gpu, device)},
+    {"memory", FIELD_I64, AT(Gpu, memory)},
+    {"free", FIELD_I64, AT(Gpu, free)},
+    {"cache", FIELD_I64, AT(Gpu, cache)},
+    {"clock", FIELD_INT, AT(Gpu, clock)},
+    {"memory_clock", FIELD_INT, AT(Gpu, memory_clock)},
+    {.name = NULL},
+};
+
 static const Field memory_fields[] = {
     {"counted", FIELD_I64, AT(Memory, counted)},
     {"param", FIELD_I64, AT(Memory, param)},
@@ -124,6 +152,8 @@ const Field row_fields[] = {
     {"params", FIELD_I64, AT(Row, params), TIMED},
     {"tokens", FIELD_I64, AT(Row, tokens), TIMED},
     {"timing", FIELD_OBJECT, AT(Row, timing), TIMED | IN_PEER, .fields = timing_fields},
+    {"throttle", FIELD_OBJECT, AT(Row, timing), TIMED | IN_PEER, .fields = throttle_fields},
+    {"gpu_use", FIELD_OBJECT, AT(Row, gpu_use), TIMED, .fields = gpu_use_fields},
     {"roof", FIELD_NAME, AT(Row, roof), TIMED, .names = roof_names},
     {"roof_rate", FIELD_REAL, AT(Row, roof_rate), TIMED},
     {"roof_fraction", FIELD_REAL, AT(Row, roof_fraction), TIMED},
@@ -189,6 +219,7 @@ const Field row_fields[] = {
     {"n_cores", FIELD_INT, AT(Row, n_cores), IN_RUN},
     {"n_threads", FIELD_INT, AT(Row, n_threads), IN_RUN},
     {"total_memory", FIELD_I64, AT(Row, total_memory), IN_RUN},
+    {"gpu", FIELD_OBJECT, AT(Row, gpu), IN_RUN, .fields = gpu_fields},
     {.name = NULL},
 };
 

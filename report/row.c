@@ -55,6 +55,7 @@ void row_key(const Row *r, char *key, size_t size)
 
 void machine_key(const Row *run, char *key, size_t size)
 {
-    int used = snprintf(key, size, "%s, %s, %d cores", run->host_cpu, run->isa, run->n_cores);
+    int used = snprintf(key, size, "%s, %s, %d cores%s%s", run->host_cpu, run->isa, run->n_cores,
+                        run->gpu.name[0] != '\0' ? ", " : "", run->gpu.name);
     CHECK(used >= 0 && (size_t)used < size);
 }

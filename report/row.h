@@ -35,7 +35,8 @@ extern const char *const roof_names[ROOFS + 1]; /* "none", "sgemm", "bandwidth",
 
 /* One point of a sweep. Everything that can change a number stands here. */
 typedef struct Case {
-    char variant[32], backend[8], dtype[8]; /* variant: at level kernel, the kernel's name */
+    char variant[32], backend[8]; /* variant: at level kernel, the kernel's name */
+    char dtype[8]; /* how products are computed: "f32", "tf32", "bf16"; "f64" on ref */
     Level level;
     Pass pass;
     Impl impl;
@@ -89,7 +90,25 @@ typedef struct Timing {
     double median, p20, p80, min, ci_lo, ci_hi;
     char stop_reason[24]; /* "interval", "time", "samples", "single", "stolen" */
     bool quiet;           /* narrow enough, and the machine as fast after the case as before */
+    char throttle[40];    /* why a GPU's clocks were lowered around samples: "power heat"; "" */
+    int n_throttled;
+    double throttled[ROW_MAX_SAMPLES]; /* which samples that were, ascending from 0 */
 } Timing;
+
+/* What there is on a GPU alone; zero elsewhere. */
+typedef struct GpuUse {
+    int64_t flushed_bytes; /* written before each step to empty its cache, outside of the times */
+    int64_t pool_bytes;    /* in use at most, as the driver counts, with kernels' scratch */
+} GpuUse;
+
+/* A GPU of a machine, as it was at the start of a run. */
+typedef struct Gpu {
+    char name[64], driver[16], ecc[8], math[8]; /* math: of products, where no option says it */
+    char throttle[40];                          /* as in Timing, before anything ran */
+    int device;                                 /* its number */
+    int64_t memory, free, cache;                /* bytes */
+    int clock, memory_clock;                    /* MHz */
+} Gpu;
 
 /* Bytes. counted is the peak of what dev_alloc counted but scratch; the same on every backend. */
 typedef struct Memory {
@@ -145,6 +164,7 @@ typedef struct Row {
     /* prefill: seconds per token of segments at the start, middle and end of the pass */
     double segment_slope;  /* relative change of a segment's time from first to last tenth */
     int64_t rotated_bytes; /* inputs, with gradients, that steps took in turn; 0: always one */
+    GpuUse gpu_use;        /* also of TRAIN */
 
     /* PEER: timing is ours */
     char peer[96], peer_runs[96];                   /* its name and version; what it runs */
@@ -184,6 +204,7 @@ typedef struct Row {
     char profile[16], cuda[160]; /* cuda: why the GPU is or is not used */
     int n_cores, n_threads;
     int64_t total_memory;
+    Gpu gpu; /* that was used */
 } Row;
 
 /* A row as one line of JSON without the newline (free it), with its checksum; and back. row_json is

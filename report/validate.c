@@ -60,6 +60,16 @@ static bool has_samples(const Row *r)
             return false;
     return r->status != ROW_OK || (t->n >= 1 && t->inner >= 1 && t->stop_reason[0] != '\0');
 }
+/* Samples that are there, each once, and why. */
+static bool throttle_fits(const Row *r)
+{
+    const Timing *t = &r->timing;
+    for (int i = 0; i < t->n_throttled; i++)
+        if (!(t->throttled[i] >= 0 && t->throttled[i] < t->n &&
+              (i == 0 || t->throttled[i] > t->throttled[i - 1])))
+            return false;
+    return t->n_throttled == 0 || t->throttle[0] != '\0';
+}
 static bool quantiles_fit(const Row *r)
 {
     const Timing *t = &r->timing;
@@ -132,6 +142,7 @@ static const struct {
     {TIMED, quantiles_fit, "quantiles or interval out of order"},
     {1 << ROW_CASE, has_work, "tokens, memory or flops are missing"},
     {TIMED, roof_fits, "a roof that does not fit its fraction, or a fraction without a roof"},
+    {TIMED | 1 << ROW_PEER, throttle_fits, "throttled samples that are not there, or no reason"},
     {1 << ROW_PEER, has_samples, "no samples, or one that is not positive"},
     {1 << ROW_PEER, has_ratio, "no peer, no time of it, or a ratio outside of its interval"},
     {1 << ROW_OPS, has_ops, "no ops, or their times are not the time of a step"},
@@ -154,7 +165,7 @@ static const char *broken_rule(const Row *r)
 typedef struct Seen {
     json_t *runs;   /* run id -> build and machine */
     json_t *ended;  /* run ids */
-    json_t *passed; /* variant, backend and build of passed checks */
+    json_t *passed; /* variant, backend, dtype and build of passed checks */
     json_t *points; /* row keys of rows with status ok, with build and machine */
     int64_t n_rows, n_errors;
     FILE *out;
@@ -192,13 +203,14 @@ static void check_run(Seen *s, const Row *r, int64_t line)
 static void check_verified(Seen *s, const Row *r, int64_t line)
 {
     char key[ROW_KEY_SIZE];
-    snprintf(key, sizeof key, "%s %s %s", r->c.variant, r->c.backend, r->build);
+    snprintf(key, sizeof key, "%s %s %s %s", r->c.variant, r->c.backend, r->c.dtype, r->build);
     if (r->status != ROW_OK || strcmp(r->c.backend, "ref") == 0)
         return;
     if (r->kind == ROW_CHECK)
         json_object_set_new(s->passed, key, json_true());
     else if (json_object_get(s->passed, key) == NULL)
-        complain(s, line, "no passed check of its variant, backend and build stands before it");
+        complain(s, line,
+                 "no passed check of its variant, backend, dtype and build stands before it");
 }
 
 /* A point may be tried again after a failure; one that was measured may not be measured twice. */

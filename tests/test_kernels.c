@@ -256,7 +256,7 @@ static PairResult duel(double a, double b, double spread, double share, double d
 {
     Fake fa = {a, spread, 0}, fb = {b, spread, 1000};
     Runner subject = {&fa, fake_run, 6}, base = {&fb, fake_run, 2};
-    PairPlan plan = {fake_now, share, deadline, 1, fake_stolen};
+    PairPlan plan = {fake_now, share, deadline, 1, fake_stolen, NULL, NULL};
     PairResult out;
     fake_clock = 0;
     cr_assert_eq(measure_pair(&subject, &base, &plan, &out), ST_OK);

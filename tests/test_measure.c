@@ -72,7 +72,7 @@ static double settling(const Fake *f, uint64_t i)
 static Timing run_fake(Fake *f, double deadline, double share)
 {
     Timing t;
-    Meter m = {f, fake_run, fake_now, 1};
+    Meter m = {f, fake_run, fake_now, 1, NULL};
     double first = f->time(f, f->steps++);
     f->now += first;
     cr_assert_eq(measure(&m, first, deadline, share, &t), ST_OK);
@@ -112,12 +112,12 @@ Test(measure, steps_that_only_together_are_alike_stay_together)
 {
     Fake f = {.time = closing, .base = 1e-3};
     Timing t;
-    Meter m = {&f, fake_run, fake_now, 4};
+    Meter m = {&f, fake_run, fake_now, 4, NULL};
     cr_assert_eq(measure(&m, f.base, 100, 100, &t), ST_OK);
     cr_expect_eq(t.inner % 4, 0, "%d", t.inner);
     cr_expect_float_eq(t.median, 2e-3, 1e-9);
     Fake slow = {.time = constant, .base = 0.1};
-    m = (Meter){&slow, fake_run, fake_now, 256};
+    m = (Meter){&slow, fake_run, fake_now, 256, NULL};
     cr_assert_eq(measure(&m, slow.base, 100, 2, &t), ST_OK);
     cr_expect_eq(t.inner, 1, "%d", t.inner);
 }
@@ -258,7 +258,7 @@ Test(measure, failures_are_passed_on)
     for (int at = 1; at <= 12; at += 11) { /* while warming up, and in a sample */
         Fake f = {.time = gaussian, .base = 3e-3, .spread = 0.3, .fail_at = at};
         Timing t;
-        Meter m = {&f, fake_run, fake_now, 1};
+        Meter m = {&f, fake_run, fake_now, 1, NULL};
         cr_expect_eq(measure(&m, 3e-3, 100, 100, &t), ST_OOM);
     }
 }

@@ -31,7 +31,7 @@ typedef struct Factors {
     float beta1, beta2, take1, take2, rate, root, eps, shrink, grad;
 } Factors;
 
-static Factors factors_of(const AdamW *a)
+static Factors factors_of(const AdamW *a, double scale)
 {
     double t = (double)a->step;
     return (Factors){.beta1 = (float)a->beta1,
@@ -42,7 +42,7 @@ static Factors factors_of(const AdamW *a)
                      .root = (float)(1.0 / sqrt(1.0 - pow(a->beta2, t))),
                      .eps = (float)a->eps,
                      .shrink = (float)(a->lr * a->decay),
-                     .grad = (float)a->grad_scale};
+                     .grad = (float)scale};
 }
 
 static void step_block(const Factors *f, int64_t n, float *w, float *m, float *v, const float *g)
@@ -63,7 +63,11 @@ Status CPU(adamw)(Dev *d, const AdamW *a)
 {
     (void)d;
     CHECK(a->step >= 1);
-    Factors f = factors_of(a);
+    double scale =
+        a->norm2 != NULL ? adamw_scale(a, (double)*(const float *)a->norm2) : a->grad_scale;
+    if (!isfinite(scale))
+        return ST_OK;
+    Factors f = factors_of(a, scale);
 #pragma omp parallel for schedule(static) if (a->n > PARALLEL_FROM)
     for (int64_t i = 0; i < a->n; i += BLOCK)
         step_block(&f, min64(BLOCK, a->n - i), (float *)a->w + i, (float *)a->m + i,

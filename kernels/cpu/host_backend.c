@@ -63,9 +63,10 @@ static void flush_denormals(void)
     _mm_setcsr(_mm_getcsr() | FTZ | DAZ);
 }
 
-static const Kernels *backend_open(int index, void **ctx, Status *st)
+static const Kernels *backend_open(int index, const char *math, void **ctx, Status *st)
 {
     const Kernels *k;
+    (void)math;
     *ctx = NULL;
     const char *name = getenv("LONGMIX_ISA");
     *st = index == 0 ? pick(name != NULL && name[0] != '\0' ? name : NULL, &k)

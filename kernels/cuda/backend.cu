@@ -2,8 +2,9 @@
  * errors.
  *
  * The pool keeps what is freed (no release threshold), and device.c keeps blocks of its own, so a
- * step allocates nothing after the first. Environment: LONGMIX_CUDA_MATH=bf16|tf32|float32 (how
- * products are computed, bf16 by default), LONGMIX_CUDA_WAIT=1, LONGMIX_CUDA_POISON=1. */
+ * step allocates nothing after the first. Environment: LONGMIX_CUDA_MATH=bf16|tf32|f32 (how
+ * products are computed where nobody says it, bf16 by default), LONGMIX_CUDA_WAIT=1,
+ * LONGMIX_CUDA_POISON=1. */
 #include "kernels/build_id.h"
 #include "kernels/cuda/cuda.cuh"
 #include "kernels/plugin.h"
@@ -65,19 +66,29 @@ Status cuda_work(Dev *d, size_t size, void **out)
 }
 
 /* ---- opening ---- */
-static Status pick_math(Cuda *c)
+static const char *const math_names[] = {"f32", "tf32", "bf16"};
+static const char *const math_long[] = {"float32", "tf32", "bf16"};
+
+/* name: NULL where nobody says it. */
+static Status pick_math(Cuda *c, const char *name)
 {
-    static const char *const names[] = {"float32", "tf32", "bf16"};
-    const char *name = getenv("LONGMIX_CUDA_MATH");
-    if (name == NULL || name[0] == '\0')
-        name = names[MATH_BF16];
-    for (int i = 0; i < COUNT(names); i++)
-        if (strcmp(name, names[i]) == 0) {
+    const char *env = getenv("LONGMIX_CUDA_MATH");
+    const bool asked = name != NULL;
+    if (!asked)
+        name = env != NULL && env[0] != '\0' ? env : math_names[MATH_BF16];
+    for (int i = 0; i < COUNT(math_names); i++)
+        if (strcmp(name, math_names[i]) == 0 || strcmp(name, math_long[i]) == 0) {
             c->math = (Math)i;
-            snprintf(c->isa, sizeof c->isa, "sm_%d %s", c->cc, name);
+            snprintf(c->isa, sizeof c->isa, "sm_%d %s", c->cc, math_long[i]);
             return ST_OK;
         }
-    return FAIL(ST_USAGE, "LONGMIX_CUDA_MATH=%s: bf16, tf32 or float32", name);
+    return FAIL(ST_USAGE, "%s%s: a GPU computes products in bf16, tf32 or f32",
+                asked ? "" : "LONGMIX_CUDA_MATH=", name);
+}
+
+static const char *device_math(void *ctx)
+{
+    return math_names[((Cuda *)ctx)->math];
 }
 
 static Status find_device(int index)
@@ -137,14 +148,15 @@ static bool is_set(const char *name)
     return value != NULL && strcmp(value, "1") == 0;
 }
 
-static Status set_up(Cuda *c)
+static Status set_up(Cuda *c, const char *math)
 {
     TRY(ask_device(c));
-    TRY(pick_math(c));
+    TRY(pick_math(c, math));
     TRY(keep_freed_memory(c));
     TRY(cuda_check(c, cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking), "a stream"));
     TRY(gemm_open(c));
     TRY(staging_open(c));
+    about_open(c);
     c->wait_each = is_set("LONGMIX_CUDA_WAIT");
     c->poison = is_set("LONGMIX_CUDA_POISON");
     c->kernels = cuda_table;
@@ -159,12 +171,13 @@ static void device_close(void *ctx)
         (void)cudaStreamSynchronize(c->stream);
     staging_close(c);
     gemm_close(c);
+    about_close(c);
     if (c->stream != NULL)
         (void)cudaStreamDestroy(c->stream);
     free(c);
 }
 
-static const Kernels *device_open(int index, void **ctx, Status *st)
+static const Kernels *device_open(int index, const char *math, void **ctx, Status *st)
 {
     *ctx = NULL;
     *st = find_device(index);
@@ -176,7 +189,7 @@ static const Kernels *device_open(int index, void **ctx, Status *st)
         return NULL;
     }
     c->device = index;
-    *st = set_up(c);
+    *st = set_up(c, math);
     if (*st != ST_OK) {
         device_close(c);
         return NULL;
@@ -265,7 +278,10 @@ static const Backend backend = {
     .mark_free = mark_free,
     .mark = mark_now,
     .between = between,
-    .describe = cuda_describe,
+    .math = device_math,
+    .about = cuda_about,
+    .reset_peak = cuda_reset_peak,
+    .strain = cuda_strain,
 };
 
 extern "C" __attribute__((visibility("default"))) const Plugin longmix_plugin;

@@ -15,6 +15,7 @@ enum Math { MATH_F32, MATH_TF32, MATH_BF16 };
 
 struct GemmCache; /* gemm.cu */
 struct Staging;   /* staging.cu */
+struct Nvml;      /* about.cu */
 
 struct Cuda {
     int device, sms, cc; /* cc: 90 for sm_90 */
@@ -22,6 +23,7 @@ struct Cuda {
     cudaStream_t stream;
     GemmCache *gemm;
     Staging *staging;
+    Nvml *nvml;
     Kernels kernels; /* this device's table: isa names its architecture and math */
     char isa[32];
     bool
@@ -51,7 +53,11 @@ void gemm_close(Cuda *c);
 Status staging_open(Cuda *c);
 void staging_close(Cuda *c);
 Status staging_copy(Cuda *c, void *dst, const void *src, size_t size);
-void cuda_describe(void *ctx, char *text, size_t size);
+void about_open(Cuda *c);
+void about_close(Cuda *c);
+void cuda_about(void *ctx, DevAbout *out);
+void cuda_reset_peak(void *ctx);
+unsigned cuda_strain(void *ctx);
 extern const Kernels cuda_table; /* table.cu */
 
 /* ---- launches ---- */

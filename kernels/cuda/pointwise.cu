@@ -183,10 +183,17 @@ struct AdamStep {
     int64_t n;
     float lr, beta1, rest1, beta2, rest2; /* rest: 1 - beta, rounded once */
     float eps, decay, scale, by_fix1, by_root_fix2;
+    const float *norm2;
+    double clip;
 };
 
 __global__ void adamw_kernel(AdamStep a)
 {
+    const double norm = a.norm2 != nullptr ? sqrt((double)a.norm2[0]) : 0.0;
+    if (!(norm <= 1.7e308)) /* infinite, or no number */
+        return;
+    if (a.clip > 0.0 && norm > a.clip)
+        a.scale = (float)(a.clip / norm * (double)a.scale);
     for (int64_t i = first_of(); i < a.n; i += step_of()) {
         const float g = a.scale * a.grad[i], w = a.w[i];
         const float m = a.beta1 * a.m[i] + a.rest1 * g;
@@ -207,6 +214,7 @@ Status cuda_adamw(Dev *d, const AdamW *a)
     s.beta1 = (float)a->beta1, s.rest1 = (float)(1.0 - a->beta1);
     s.beta2 = (float)a->beta2, s.rest2 = (float)(1.0 - a->beta2);
     s.scale = (float)a->grad_scale;
+    s.norm2 = (const float *)a->norm2, s.clip = a->clip;
     s.by_fix1 = (float)(1.0 / (1.0 - pow(a->beta1, (double)a->step)));
     s.by_root_fix2 = (float)(1.0 / sqrt(1.0 - pow(a->beta2, (double)a->step)));
     return launch(d, "adamw", adamw_kernel, grid_for(d, a->n, THREADS), THREADS, 0, s);

@@ -55,10 +55,11 @@ static const Kernels kernels_ref = {
     .adamw = ref_adamw,
 };
 
-static const Kernels *device_open(int index, void **ctx, Status *st)
+static const Kernels *device_open(int index, const char *math, void **ctx, Status *st)
 {
+    (void)math;
     if (index != 0) {
-        *st = FAIL(ST_DEVICE, "the ref backend has device 0 only, not %d", index);
+        *st = FAIL(ST_USAGE, "there is one ref device, number 0, not %d", index);
         return NULL;
     }
     *ctx = NULL;

@@ -84,11 +84,13 @@ Status ref_adamw(Dev *d, const AdamW *a)
 {
     const double fix1 = 1.0 - pow(a->beta1, (double)a->step);
     const double fix2 = 1.0 - pow(a->beta2, (double)a->step);
-    double *w = a->w, *m = a->m, *v = a->v;
+    double *w = a->w, *m = a->m, *v = a->v, scale = a->grad_scale;
     (void)d;
     CHECK(a->step >= 1);
-    for (int64_t i = 0; i < a->n; i++) {
-        double g = a->grad_scale * ((const double *)a->grad)[i];
+    if (a->norm2 != NULL)
+        scale = adamw_scale(a, *(const double *)a->norm2);
+    for (int64_t i = 0; i < a->n && isfinite(scale); i++) {
+        double g = scale * ((const double *)a->grad)[i];
         m[i] = a->beta1 * m[i] + (1.0 - a->beta1) * g;
         v[i] = a->beta2 * v[i] + (1.0 - a->beta2) * g * g;
         w[i] -= a->lr * (m[i] / fix1 / (sqrt(v[i] / fix2) + a->eps) + a->decay * w[i]);

@@ -137,6 +137,7 @@ cudaError_t check_launch(const cudaLaunchConfig_t *c, const void *kernel);
 cudaError_t enqueue(cudaStream_t s, std::function<cudaError_t()> work);
 cudaError_t run_grid(dim3 grid, dim3 block, size_t shared, const std::function<void()> &body);
 cudaError_t allow_shared(const void *kernel, int bytes);
+void trace(char what); /* trace.cc */
 } // namespace emu
 
 template <class... P>
@@ -154,6 +155,7 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *c, void (*kernel)(P...)
     if (e != cudaSuccess)
         return e;
     std::tuple<P...> held(std::forward<A>(args)...);
+    emu::trace('k');
     cudaLaunchConfig_t config = *c;
     return emu::enqueue(c->stream, [=] {
         return emu::run_grid(config.gridDim, config.blockDim, config.dynamicSmemBytes,

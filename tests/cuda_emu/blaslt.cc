@@ -241,6 +241,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
                                               cublasLtMatmulPreference_t p, int most,
                                               cublasLtMatmulHeuristicResult_t *results, int *found)
 {
+    emu::trace('h');
     *found = 0;
     if (most < 1 || out->ld != c->ld || p->workspace < WORKSPACE)
         return CUBLAS_STATUS_NOT_SUPPORTED;
@@ -272,6 +273,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const vo
                  (float *)out,
                  (char *)workspace};
     const char *why = wrong(p);
+    emu::trace('g');
     if (why != nullptr)
         return refuse(why);
     if (algo->data[0] != signature(p.d, p.la, p.lb, p.lc))

@@ -37,9 +37,10 @@ namespace emu
  *              random one, odd numbers from 3 one warp as far ahead as it can get
  *   EMU_LAZY   1: work on a stream runs only when something waits for it
  *   EMU_GUARD  1: device memory is out of reach for host code
- *   EMU_SMS    multiprocessors that the device claims to have */
+ *   EMU_SMS    multiprocessors that the device claims to have
+ *   EMU_DEVICES  how many such devices there are, EMU_MEMORY their GiB (as they say) */
 struct Config {
-    int order, lazy, guard, sms;
+    int order, lazy, guard, sms, devices, memory;
 };
 const Config &config();
 uint64_t random_bits(); /* a fixed sequence for each EMU_ORDER */

@@ -37,7 +37,8 @@ static int setting(const char *name, int otherwise)
 const Config &config()
 {
     static const Config c = {setting("EMU_ORDER", 0), setting("EMU_LAZY", 0),
-                             setting("EMU_GUARD", 0), setting("EMU_SMS", 4)};
+                             setting("EMU_GUARD", 0), setting("EMU_SMS", 4),
+                             setting("EMU_DEVICES", 1), setting("EMU_MEMORY", 4)};
     return c;
 }
 

@@ -138,6 +138,7 @@ using namespace emu;
 
 cudaError_t cudaMallocAsync(void **p, size_t size, cudaStream_t)
 {
+    trace('a');
     return sticky != cudaSuccess ? sticky : take(p, size);
 }
 
@@ -152,6 +153,7 @@ cudaError_t cudaFreeAsync(void *p, cudaStream_t s)
 
 cudaError_t cudaMallocHost(void **p, size_t size)
 {
+    trace('p');
     *p = malloc(size);
     if (*p != nullptr)
         pinned.insert(*p);
@@ -168,8 +170,8 @@ cudaError_t cudaFreeHost(void *p)
 
 cudaError_t cudaMemGetInfo(size_t *free, size_t *total)
 {
-    *total = CAPACITY;
-    *free = CAPACITY - live_bytes;
+    *total = (size_t)config().memory << 30;
+    *free = *total - live_bytes;
     return cudaSuccess;
 }
 

@@ -67,6 +67,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned)
 
 cudaError_t cudaStreamSynchronize(cudaStream_t s)
 {
+    trace('w');
     drain(s != nullptr ? s : &default_stream);
     red_zones_hold();
     return sticky;
@@ -83,6 +84,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t s)
 /* Work of different streams in any order. */
 cudaError_t cudaDeviceSynchronize()
 {
+    trace('w');
     for (;;) {
         std::vector<cudaStream_t> busy;
         for (cudaStream_t s : streams)
@@ -121,6 +123,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t e)
 
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s)
 {
+    trace('e');
     uint64_t number = ++e->asked;
     e->where = s != nullptr ? s : &default_stream;
     return enqueue(s, [=] {
@@ -132,6 +135,8 @@ cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s)
 
 cudaError_t cudaEventSynchronize(cudaEvent_t e)
 {
+    if (e->done < e->asked)
+        trace('v');
     while (e->done < e->asked && sticky == cudaSuccess)
         run_first(e->where);
     return sticky;
@@ -158,6 +163,7 @@ cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t size, cudaMemcpyK
         kind = (cudaMemcpyKind)((is_device(dst, 1) ? 1 : 0) + (is_device(src, 1) ? 2 : 0));
     bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
     bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
+    trace('c');
     cudaPointerAttributes at_dst, at_src;
     if (!fits(dst, size, to_device) || !fits(src, size, from_device))
         return cudaErrorInvalidValue;
@@ -182,6 +188,7 @@ cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t size, cudaMemcpyK
 
 cudaError_t cudaMemsetAsync(void *p, int byte, size_t size, cudaStream_t s)
 {
+    trace('m');
     if (!fits(p, size, true))
         return cudaErrorInvalidValue;
     return enqueue(s, [=] {
@@ -204,19 +211,19 @@ cudaError_t cudaRuntimeGetVersion(int *version)
 }
 cudaError_t cudaGetDeviceCount(int *count)
 {
-    *count = 1;
+    *count = config().devices;
     return cudaSuccess;
 }
 cudaError_t cudaSetDevice(int device)
 {
-    return device == 0 ? cudaSuccess : cudaErrorInvalidDevice;
+    return device < config().devices ? cudaSuccess : cudaErrorInvalidDevice;
 }
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int)
 {
     *p = {};
     snprintf(p->name, sizeof p->name, "emulated device");
-    p->totalGlobalMem = 4ull << 30;
+    p->totalGlobalMem = (size_t)config().memory << 30;
     p->major = 8;
     p->minor = 0;
     p->multiProcessorCount = config().sms;
