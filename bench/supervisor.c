@@ -244,7 +244,6 @@ static void summarise(Run *r)
 static Status measure_all(Run *r)
 {
     Row end = {.kind = ROW_END};
-    progress_say(&r->session.progress, "backend %s (cuda: %s)", r->sweep.backend, r->run_row.cuda);
     TRY(write_beginning(r));
     plan_predict(&r->plan);
     plan_sort(&r->plan);
@@ -272,6 +271,9 @@ static Status show_plan(Run *r)
 static Status run(Run *r, int argc, char *const argv[])
 {
     TRY(prepare(r, argc, argv));
+    if (r->sweep.dry_run || !r->past.ended || !all_done(r))
+        progress_say(&r->session.progress, "backend %s, products in %s (cuda: %s)",
+                     r->sweep.backend, sweep_dtype(&r->sweep), r->run_row.cuda);
     if (r->sweep.dry_run)
         return show_plan(r);
     if (!r->past.ended || !all_done(r))

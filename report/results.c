@@ -75,6 +75,27 @@ static bool uses_cuda(const Rows *rows)
     return false;
 }
 
+/* The machine block of the GPU that was used, if one was. */
+static void write_gpu(FILE *f, const Gpu *g)
+{
+    if (g->name[0] == '\0')
+        return;
+    fprintf(f, "- GPU: ");
+    put_text(f, g->name);
+    fprintf(f, ", number %d, %s, %s of cache, CUDA driver ", g->device,
+            text_bytes((double)g->memory).s, text_bytes((double)g->cache).s);
+    put_text(f, g->driver);
+    if (g->clock > 0)
+        fprintf(f, ", %d MHz and memory %d MHz at the start", g->clock, g->memory_clock);
+    fprintf(f, ", ECC ");
+    put_text(f, g->ecc[0] != '\0' ? g->ecc : "unknown");
+    if (g->throttle[0] != '\0') {
+        fprintf(f, ", clocks lowered at the start for ");
+        put_text(f, g->throttle);
+    }
+    fprintf(f, "\n");
+}
+
 /* The newest run of each profile has its rows in here. */
 static void write_command(FILE *f, const Row *r)
 {
@@ -101,6 +122,7 @@ static void write_run(FILE *f, const Rows *rows)
     item(f, "CPU", r->host_cpu);
     fprintf(f, "- cores: %d, threads used: %d, memory: %s\n", r->n_cores, r->n_threads,
             text_bytes((double)r->total_memory).s);
+    write_gpu(f, &r->gpu);
     item(f, "instruction set", r->isa);
     item(f, "system", r->os);
     item(f, "compiler", r->compiler);

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* All checks of a variant on a backend. */
+/* All checks of a variant on a backend, with one way to multiply. */
 typedef struct Checks {
     const Row *worst; /* the passed one nearest to its tolerance; NULL when none passed */
     const Case *c;
@@ -18,7 +18,8 @@ static void count_check(Checks *all, int *n, const Row *r)
 {
     int i = 0;
     while (i < *n && (strcmp(all[i].c->variant, r->c.variant) != 0 ||
-                      strcmp(all[i].c->backend, r->c.backend) != 0))
+                      strcmp(all[i].c->backend, r->c.backend) != 0 ||
+                      strcmp(all[i].c->dtype, r->c.dtype) != 0))
         i++;
     if (i == *n)
         all[(*n)++] = (Checks){.c = &r->c};
@@ -37,7 +38,9 @@ static int by_variant_and_backend(const void *a, const void *b)
     int order = style_of(c->variant).rank - style_of(d->variant).rank;
     if (order == 0)
         order = strcmp(c->variant, d->variant);
-    return order != 0 ? order : strcmp(c->backend, d->backend);
+    if (order == 0)
+        order = strcmp(c->backend, d->backend);
+    return order != 0 ? order : strcmp(c->dtype, d->dtype);
 }
 
 Status table_checks(FILE *f, const Rows *rows)
@@ -54,7 +57,7 @@ Status table_checks(FILE *f, const Rows *rows)
         fprintf(f, "## Checked before it was timed\n\n");
         fprintf(f, "Every variant is held against the float64 reference before it is timed; one "
                    "that fails gets no number.\n\n");
-        fprintf(f, "| variant | backend | passed | failed | not run | largest error | allowed |\n");
+        fprintf(f, "| variant | backend, products in | passed | failed | not run | largest error | allowed |\n");
         fprintf(f, "|---|---|---:|---:|---:|---:|---:|\n");
     }
     for (const Checks *c = all; c < all + n; c++) {
@@ -62,6 +65,8 @@ Status table_checks(FILE *f, const Rows *rows)
         put_text(f, c->c->variant);
         fprintf(f, " | ");
         put_text(f, c->c->backend);
+        fprintf(f, ", ");
+        put_text(f, c->c->dtype);
         fprintf(f, " | %d | %d | %d |", c->passed, c->failed, c->other);
         if (c->worst != NULL)
             fprintf(f, " %.1e | %.1e |\n", c->worst->error, c->worst->tolerance);

@@ -245,8 +245,9 @@ static void point_row(FILE *f, const Series *s, const Row *r)
             pass_names[r->c.pass], text_length((double)r->c.n).s, (long long)r->c.batch);
     fprintf(f, " %s | %s to %s |", text_digits(micros_per_token(r)).s,
             text_digits(micros_per_token_lo(r)).s, text_digits(micros_per_token_hi(r)).s);
-    fprintf(f, " %d%s | %s | %s, %s |", t->n, t->quiet ? "" : "*", text_bytes(counted_bytes(r)).s,
-            text_bytes((double)r->memory.work).s, text_bytes((double)r->memory.rss).s);
+    fprintf(f, " %d%s%s | %s | %s, %s |", t->n, t->quiet ? "" : "*", t->n_throttled > 0 ? "†" : "",
+            text_bytes(counted_bytes(r)).s, text_bytes((double)r->memory.work).s,
+            text_bytes((double)r->memory.rss).s);
     roof_cell(f, r);
     fprintf(f, "\n");
 }
@@ -261,6 +262,31 @@ static Status points_of(FILE *f, const Rows *rows, Level level, Pass pass)
                 point_row(f, s, s->row[i]);
     series_free(&set);
     return ST_OK;
+}
+
+/* What the dagger means, where there is one. */
+static void throttle_note(FILE *f, const Rows *rows)
+{
+    int points = 0, samples = 0, all = 0;
+    unsigned reasons = 0;
+    static const char *const names[] = {"power", "heat", "hardware", "other"};
+    for (const Row *r = rows->row; r < rows->row + rows->n; r++) {
+        if (r->kind != ROW_CASE || r->timing.n_throttled == 0)
+            continue;
+        points++;
+        samples += r->timing.n_throttled;
+        all += r->timing.n;
+        for (int i = 0; i < COUNT(names); i++)
+            reasons |= strstr(r->timing.throttle, names[i]) != NULL ? 1u << i : 0;
+    }
+    if (points == 0)
+        return;
+    fprintf(f, "† the GPU's clocks were lowered around %d of the %d samples of %d points, for",
+            samples, all, points);
+    for (int i = 0; i < COUNT(names); i++)
+        if ((reasons >> i & 1u) != 0)
+            fprintf(f, " %s", names[i]);
+    fprintf(f, ".\n\n");
 }
 
 Status table_points(FILE *f, const Rows *rows)
@@ -278,5 +304,6 @@ Status table_points(FILE *f, const Rows *rows)
         for (Pass pass = 0; st == ST_OK && pass < PASSES; pass++)
             st = points_of(f, rows, level, pass);
     fprintf(f, "\n</details>\n\n");
+    throttle_note(f, rows);
     return st;
 }
