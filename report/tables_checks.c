@@ -57,7 +57,8 @@ Status table_checks(FILE *f, const Rows *rows)
         fprintf(f, "## Checked before it was timed\n\n");
         fprintf(f, "Every variant is held against the float64 reference before it is timed; one "
                    "that fails gets no number.\n\n");
-        fprintf(f, "| variant | backend, products in | passed | failed | not run | largest error | allowed |\n");
+        fprintf(f, "| variant | backend, products in | passed | failed | not run | largest error | "
+                   "allowed |\n");
         fprintf(f, "|---|---|---:|---:|---:|---:|---:|\n");
     }
     for (const Checks *c = all; c < all + n; c++) {
