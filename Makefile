@@ -86,6 +86,8 @@ GENCODE   = $(foreach a,$(ARCHS),-gencode arch=compute_$(a),code=sm_$(a)) \
 NVFLAGS   = -std=c++20 -O3 -lineinfo -I. $(GENCODE) $(if $(WERROR),-Werror all-warnings) \
             -Xcompiler -Wall,-Wextra,-Wno-missing-field-initializers,-fPIC,-fvisibility=hidden -DLONGMIX_CUDA_NAME='"cuda"'
 CUDA      = $(wildcard kernels/cuda/*.cu)
+# Is there a device to run on?
+GPU      := $(wildcard /dev/nvidiactl /dev/dxg)
 PLUGIN    = $(if $(NVCC),$(BUILD)/liblongmix_cuda.so)
 
 # The emulator in three builds: plain, and with the CUDA sources under two sanitizers (its own
@@ -141,8 +143,10 @@ endif
 
 all: $(BUILD)/longmix $(PLUGIN)  ## the program, build/longmix (what plain `make` does)
 
-bench: $(BUILD)/longmix $(if $(wildcard /dev/nvidiactl /dev/dxg),$(PLUGIN)) text ## sweep, then RESULTS.md and plots
+bench: $(BUILD)/longmix $(if $(GPU),$(PLUGIN)) text ## sweep, then RESULTS.md and plots
 	@s=0; $(BUILD)/longmix $(BENCH) || s=$$?; \
+	if [ -n "$(GPU)" ] && [ $$s -le 1 ] && $(PEER) --try cuda; then \
+	    $(BUILD)/longmix bench --peer $(PEER) --out $(RESULTS) || s=$$?; fi; \
 	if [ $$s -le 1 ]; then $(BUILD)/longmix $(REPORT) || s=$$?; fi; exit $$s
 
 decode: $(BUILD)/longmix        ## one token by model size, dense and sparse, into the same results

@@ -63,7 +63,8 @@ typedef struct Args {
 static const struct argp_option options[] = {
     {NULL, 0, NULL, 0, "What to measure:", 1},
     {"profile", FIRST + PROFILE, "NAME", 0,
-     "smoke, quick (default), full, paper or decode: a sweep, sizes and limits", 1},
+     "smoke, quick (default; on a GPU gpu), full, paper, decode or gpu: a sweep, sizes and limits",
+     1},
     {"variants", FIRST + VARIANTS, "LIST", 0, "names of `longmix list`, or all (default)", 1},
     {"n", FIRST + N, "LENGTHS", 0,
      "context lengths: 4k, 512..1M (doubling), 512-4096*2, lists of these", 1},
@@ -85,7 +86,7 @@ static const struct argp_option options[] = {
     {"heads", FIRST + HEADS, "N", 0, "attention heads", 2},
     {"vocab", FIRST + VOCAB, "N", 0, "entries of the vocabulary, at level model; 256", 2},
     {"size", FIRST + SIZE, "NAMES", 0,
-     "published sizes in place of these: d256, d512, 800m, d2048, d4096, 17b, or all", 2},
+     "published sizes in place of these: 110m, d256, d512, 800m, d2048, d4096, 17b, or all", 2},
     {"layers", FIRST + LAYERS, "N", 0, "Transformer-layer equivalents, at level model", 2},
     {"batch", FIRST + BATCH, "N", 0, "sequences a step", 2},
     {"tokens-per-step", FIRST + STEP_TOKENS, "N", 0, "instead: batch = max(1, N / n)", 2},
@@ -220,11 +221,11 @@ static Status ask_group(const Args *a, Sweep *s)
     return ST_OK;
 }
 
-static Status choose(const Args *a, Sweep *s)
+static Status choose(const Args *a, const char *profile, Sweep *s)
 {
     VariantNames variants = variant_names();
     uint64_t mask = 0;
-    TRY(profile_apply(given_or(a, PROFILE, "quick"), s));
+    TRY(profile_apply(profile, s));
     if (a->given[N] != NULL || a->given[LEVEL] != NULL || a->given[PASS] != NULL ||
         a->given[IMPL] != NULL || a->given[KERNELS] != NULL)
         TRY(ask_group(a, s));
@@ -253,6 +254,17 @@ static Status take_seconds(const char *text, const char *what, double lo, double
     return text != NULL ? parse_seconds(text, what, lo, out) : ST_OK;
 }
 
+/* What is given is not fitted to the device, nor does a profile say it. */
+static void settle_fits(const Args *a, Sweep *s)
+{
+    if (a->given[WIDTH] != NULL || a->given[HEADS] != NULL || a->given[SIZE] != NULL)
+        s->fits &= ~(unsigned)FIT_WIDTH;
+    if (a->given[TIME_LIMIT] != NULL)
+        s->fits &= ~(unsigned)FIT_LIMITS;
+    for (int i = 0; i < s->n_groups && a->given[BATCH] != NULL; i++)
+        s->group[i].step_tokens = 0;
+}
+
 static Status size_it(const Args *a, Sweep *s)
 {
     if (a->given[BATCH] != NULL && a->given[STEP_TOKENS] != NULL)
@@ -268,6 +280,7 @@ static Status size_it(const Args *a, Sweep *s)
     TRY(take_size(a->given[BATCH], "--batch", 1, INT64_C(1) << 15, &s->batch));
     TRY(take_size(a->given[STEP_TOKENS], "--tokens-per-step", 1, INT32_MAX, &s->step_tokens));
     TRY(take_size(a->given[SEGMENT], "--segment", 1, INT32_MAX, &s->segment));
+    settle_fits(a, s);
     return parse_u64(given_or(a, SEED, "1"), "--seed", &s->seed);
 }
 
@@ -359,7 +372,7 @@ static void ops_defaults(Args *a)
             a->given[plain[i].option] = plain[i].value;
 }
 
-static Status sweep_of(const Args *a, Sweep *s)
+static Status sweep_of(const Args *a, const char *profile, Sweep *s)
 {
     *s = (Sweep){.causal = a->given[BIDIRECTIONAL] == NULL,
                  .hot = a->given[HOT] != NULL,
@@ -367,7 +380,7 @@ static Status sweep_of(const Args *a, Sweep *s)
                  .fresh = a->given[FRESH] != NULL,
                  .dry_run = a->given[DRY_RUN] != NULL};
     memcpy(s->set, a->set, sizeof s->set);
-    TRY(choose(a, s));
+    TRY(choose(a, profile, s));
     TRY(size_it(a, s));
     TRY(limit_it(a, s));
     TRY(place_it(a, s));
@@ -387,10 +400,14 @@ int bench_main(int argc, char **argv)
 {
     static const struct argp argp = {options, parse, NULL, doc, NULL, NULL, NULL};
     Args a = {0};
-    Sweep s;
+    Sweep s, on_gpu;
     Status st = cli_parse(&argp, NAME, argc, argv, &a);
     ops_defaults(&a);
+    const char *profile = given_or(&a, PROFILE, "quick"), *other = profile_on_gpu(profile);
     if (st == ST_OK)
-        st = sweep_of(&a, &s);
-    return st == ST_OK ? supervise(&s, argc, argv) : cli_exit(NAME, st);
+        st = sweep_of(&a, profile, &s);
+    if (st == ST_OK && other != NULL)
+        st = sweep_of(&a, other, &on_gpu);
+    return st == ST_OK ? supervise(&s, other != NULL ? &on_gpu : NULL, argc, argv)
+                       : cli_exit(NAME, st);
 }

@@ -42,11 +42,38 @@ const PeerCase peer_cases[] = {
     {.variant = NULL},
 };
 
-Case peer_case(const PeerCase *p, int threads, int64_t mem_limit)
+/* At sizes that fill a GPU: 16k tokens of attention, beside cuDNN's fused one. Nothing is asked
+ * for: no GPU has told yet what can be. */
+const PeerCase peer_cases_gpu[] = {
+    {"attention", LEVEL_KERNEL, PASS_FWD, 512, 32, 16, 1024, "", 0}, /* d = 64 */
+    {"attention", LEVEL_KERNEL, PASS_FWD, 2048, 8, 16, 1024, "", 0},
+    {"attention", LEVEL_KERNEL, PASS_FWD, 8192, 2, 16, 1024, "", 0},
+    {"attention", LEVEL_KERNEL, PASS_FWD, 16384, 1, 16, 1024, "", 0},
+    {"attention", LEVEL_KERNEL, PASS_FWD, 2048, 8, 16, 2048, "", 0}, /* d = 128 */
+    {"attention", LEVEL_KERNEL, PASS_FWD, 16384, 1, 16, 2048, "", 0},
+    {"attention", LEVEL_KERNEL, PASS_BWD, 512, 32, 16, 1024, "", 0},
+    {"attention", LEVEL_KERNEL, PASS_BWD, 2048, 8, 16, 1024, "", 0},
+    {"attention", LEVEL_KERNEL, PASS_BWD, 16384, 1, 16, 1024, "", 0},
+    {"attention", LEVEL_KERNEL, PASS_BWD, 2048, 8, 16, 2048, "", 0},
+    {"attention", LEVEL_KERNEL, PASS_BWD, 16384, 1, 16, 2048, "", 0},
+    {"vanilla", LEVEL_LAYER, PASS_FWD, 2048, 8, 16, 1024, "", 0},
+    {"vanilla", LEVEL_LAYER, PASS_BWD, 2048, 8, 16, 1024, "", 0},
+    {"gau", LEVEL_LAYER, PASS_FWD, 2048, 8, 16, 1024, "", 0},
+    {"gau", LEVEL_LAYER, PASS_BWD, 2048, 8, 16, 1024, "", 0},
+    {"lm_step", LEVEL_KERNEL, PASS_TRAIN, 1024, 16, 16, 1024, "layers=4", 0},
+    {.variant = NULL},
+};
+
+const PeerCase *peer_cases_of(const char *backend)
 {
-    Case c = {.backend = "cpu",
-              .dtype = "f32",
-              .level = p->level,
+    bool host = strcmp(backend, "cpu") == 0 || strcmp(backend, "ref") == 0;
+    return host ? peer_cases : peer_cases_gpu;
+}
+
+Case peer_case(const PeerCase *p, const char *backend, const char *dtype, int threads,
+               int64_t mem_limit)
+{
+    Case c = {.level = p->level,
               .pass = p->pass,
               .n = p->n,
               .batch = p->batch,
@@ -59,6 +86,8 @@ Case peer_case(const PeerCase *p, int threads, int64_t mem_limit)
               .seed = 1,
               .time_limit = 60,
               .mem_limit = mem_limit};
+    snprintf(c.backend, sizeof c.backend, "%s", backend);
+    snprintf(c.dtype, sizeof c.dtype, "%s", dtype);
     snprintf(c.variant, sizeof c.variant, "%s", p->variant);
     snprintf(c.set, sizeof c.set, "%s", p->set);
     return c;
@@ -66,7 +95,7 @@ Case peer_case(const PeerCase *p, int threads, int64_t mem_limit)
 
 static double bar_of(const Case *c)
 {
-    for (const PeerCase *p = peer_cases; p->variant != NULL; p++)
+    for (const PeerCase *p = peer_cases_of(c->backend); p->variant != NULL; p++)
         if (strcmp(p->variant, c->variant) == 0 && p->pass == c->pass && p->n == c->n &&
             p->width == c->width)
             return p->bar;

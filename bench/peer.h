@@ -18,8 +18,11 @@ typedef struct PeerCase {
     const char *set;
     double bar;
 } PeerCase;
-extern const PeerCase peer_cases[];
-Case peer_case(const PeerCase *p, int threads, int64_t mem_limit);
+extern const PeerCase peer_cases[], peer_cases_gpu[];
+/* The table of a backend. */
+const PeerCase *peer_cases_of(const char *backend);
+Case peer_case(const PeerCase *p, const char *backend, const char *dtype, int threads,
+               int64_t mem_limit);
 
 /* Fills a ROW_PEER: this process and the peer run the case in turn, and the one that does not run
  * stands still. */

@@ -1,8 +1,12 @@
 #!/usr/bin/python3
 """PyTorch as a peer: runs a case of ours as PyTorch does it, for `longmix bench --peer`.
 
-Speaks the protocol of bench/sampler.h on standard input and output. PyTorch gets OpenBLAS's OpenMP
-build where Debian has it, as many threads as we use, and its own defaults besides."""
+Speaks the protocol of bench/sampler.h on standard input and output. On the processor PyTorch gets
+OpenBLAS's OpenMP build where Debian has it, as many threads as we use, and its own defaults besides.
+A case of a GPU runs there: attention in bf16 by cuDNN's fused kernel, the rest under autocast where
+our products are in bf16. `--try cuda` ends with 1 where PyTorch has no GPU or no cuDNN. That part has
+never run."""
+import contextlib
 import ctypes
 import glob
 import json
@@ -35,8 +39,15 @@ except ImportError:
     sys.exit("PyTorch is not there: sudo apt-get install -y python3-torch libopenblas0-openmp")
 
 
+def has_cudnn():
+    return torch.cuda.is_available() and torch.backends.cudnn.is_available()
+
+
 def name():
-    """With the version, and the kernels of its BLAS where that is OpenBLAS."""
+    """With the version, and cuDNN's or the kernels of its BLAS where that is OpenBLAS."""
+    if has_cudnn():
+        version, device = torch.backends.cudnn.version(), torch.cuda.get_device_name()
+        return "torch %s, cuDNN %s, %s" % (torch.__version__, version, device)
     try:
         core = ctypes.CDLL("libblas.so.3").openblas_get_corename
         core.restype = ctypes.c_char_p
@@ -45,8 +56,32 @@ def name():
         return "torch " + torch.__version__
 
 
+def place_of(c):
+    """The device of a case."""
+    return "cpu" if c["backend"] in ("cpu", "ref") else "cuda"
+
+
 def causal_mask(n):
     return torch.full((n, n), -math.inf).triu(1)
+
+
+class CudnnAttention:
+    """Softmax attention of (B,H,T,d) by cuDNN alone: it knows half precision only, in memory, too."""
+
+    what = "scaled_dot_product_attention by cuDNN, bf16 in memory"
+
+    def __init__(self, c):
+        from torch.nn.attention import SDPBackend, sdpa_kernel
+
+        if c["dtype"] != "bf16":
+            raise NotImplementedError("cuDNN's attention is for bf16, not " + c["dtype"])
+        shape = c["batch"], c["heads"], c["n"], c["width"] // c["heads"]
+        self.qkv = [torch.randn(shape, dtype=torch.bfloat16, requires_grad=True) for _ in range(3)]
+        self.only_cudnn = lambda: sdpa_kernel(SDPBackend.CUDNN_ATTENTION)
+
+    def forward(self):
+        with self.only_cudnn():
+            return F.scaled_dot_product_attention(*self.qkv, is_causal=True)
 
 
 # ---- what is timed: each has forward(), and backward cases a gradient to start from ----
@@ -156,11 +191,48 @@ class LanguageModel:
 
 
 KINDS = {
+    ("kernel", "attention", "cuda"): CudnnAttention,
     ("kernel", "attention"): Attention,
     ("layer", "vanilla"): Layer,
     ("layer", "gau"): GauLayer,
     ("kernel", "lm_step"): LanguageModel,
 }
+
+
+# ---- clocks ----
+def repeat(work, times):
+    for _ in range(times):
+        work()
+
+
+class HostClock:
+    def precision(self):
+        return contextlib.nullcontext()
+
+    def time(self, work):
+        begin = time.perf_counter()
+        work()
+        return time.perf_counter() - begin
+
+
+class GpuClock:
+    """Marks on the stream. What is made while precision() holds is made on the GPU."""
+
+    def __init__(self, dtype):
+        self.half = dtype == "bf16"
+        torch.set_default_device("cuda")
+        torch.backends.cuda.matmul.allow_tf32 = dtype == "tf32"
+        self.marks = [torch.cuda.Event(enable_timing=True) for _ in range(2)]
+
+    def precision(self):
+        return torch.autocast("cuda", dtype=torch.bfloat16, enabled=self.half)
+
+    def time(self, work):
+        self.marks[0].record()
+        work()
+        self.marks[1].record()
+        self.marks[1].synchronize()
+        return 1e-3 * self.marks[0].elapsed_time(self.marks[1])
 
 
 # ---- the protocol ----
@@ -181,12 +253,15 @@ class Peer:
         for name, value in {"batch": 1, "heads": 1, "set": "", "threads": 1}.items():
             c.setdefault(name, value)
         c["set"] = dict(item.split("=") for item in c["set"].split())
-        kind = KINDS.get((c["level"], c["variant"]))
+        where, of = place_of(c), (c["level"], c["variant"])
+        kind = KINDS.get((*of, where)) or KINDS.get(of)
         if kind is None:
             return {"status": "unsupported", "reason": "torch has nothing like " + c["variant"]}
         torch.set_num_threads(c["threads"])
         torch.manual_seed(1)
-        self.case, self.kind = kind(c), c["pass"]
+        self.clock = HostClock() if where == "cpu" else GpuClock(c["dtype"])
+        with self.clock.precision():
+            self.case, self.kind = kind(c), c["pass"]
         self.start = None
         return {"seconds": self.run(1), "unit": 1, "what": self.case.what}
 
@@ -194,19 +269,14 @@ class Peer:
         return {"seconds": self.run(request["steps"]), "switches": 0}
 
     def run(self, steps):
-        if self.kind == "train":
-            begin = time.perf_counter()
-            for _ in range(steps):
-                self.case.step()
-            return time.perf_counter() - begin
-        return self.forward(steps) if self.kind == "fwd" else self.backward(steps)
+        with self.clock.precision():
+            if self.kind == "train":
+                return self.clock.time(lambda: repeat(self.case.step, steps))
+            return self.forward(steps) if self.kind == "fwd" else self.backward(steps)
 
     def forward(self, steps):
         with torch.no_grad():
-            begin = time.perf_counter()
-            for _ in range(steps):
-                self.case.forward()
-            return time.perf_counter() - begin
+            return self.clock.time(lambda: repeat(self.case.forward, steps))
 
     def backward(self, steps):
         """Of the backward pass alone."""
@@ -215,9 +285,7 @@ class Peer:
             y = self.case.forward()
             if self.start is None:
                 self.start = torch.randn_like(y)
-            begin = time.perf_counter()
-            y.backward(self.start)
-            seconds += time.perf_counter() - begin
+            seconds += self.clock.time(lambda: y.backward(self.start))
         return seconds
 
 
@@ -227,12 +295,16 @@ def answer(peer, line):
         if word not in ("hello", "open", "time"):
             return {"status": "unsupported", "reason": "a peer does not know '%s'" % word}
         return {"status": "ok", "reason": "", **getattr(peer, word)(json.loads(text))}
+    except NotImplementedError as error:
+        return {"status": "unsupported", "reason": str(error)}
     except (RuntimeError, MemoryError) as error:
         return {"status": "oom", "reason": str(error).splitlines()[0]}
 
 
 def main():
     if "--try" in sys.argv:
+        if "cuda" in sys.argv and not has_cudnn():
+            sys.exit("PyTorch has no GPU here, or no cuDNN")
         return print(name())
     peer, out = Peer(), os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # libraries may print; answers go alone

@@ -1,8 +1,10 @@
 /* profile.c - the named sweeps. A group reads like the flags that would ask for it.
  *
  * smoke is what CI runs; quick is `make bench` on a CPU: kernels and a sweep of
- * under seven minutes on two cores, then two minutes of trainings; full takes hours; paper has the
- * sizes of the papers, for a GPU. */
+ * under seven minutes on two cores, then two minutes of trainings; full takes hours. gpu is
+ * `make bench` where there is one, and paper the papers' own models: both follow the device
+ * (fit.h).
+ */
 #include "bench/profile.h"
 
 #include "bench/size.h"
@@ -52,9 +54,31 @@ static const ProfileGroup full[] = {
     {.variants = NULL},
 };
 
+/* quick's questions at a GPU's sizes. */
+static const ProfileGroup gpu[] = {
+    {"flash_linear", "layer", "prefill", "tiled", "1M", 0, true, false, NULL},
+    {"all", "layer", "fwd", "tiled", "4k", 0, false, true, NULL},
+    {"all", "layer", "fwd", "tiled", "512..1M", 0, false, false, NULL},
+    {"vanilla,gau", "layer", "fwd", "naive", "512..128k", 0, false, false, NULL},
+    {"all", "layer", "train", "tiled", "512..64k", 0, false, false, NULL},
+    {"all", "mix", "fwd,bwd", "tiled", "512,4k,32k", 0, false, false, NULL},
+    {"all", "layer", "prefill", "tiled", "4k,16k,64k,256k,1M", 0, false, false, NULL},
+    {"all", "layer", "decode", "tiled", "1k,16k,256k,1M", 0, false, false, NULL},
+    {SPARSE, "layer", "decode", "tiled", "32", 0, false, false, "d512,800m,d2048"},
+    {"all", "kernel", "all", "tiled", "512", 0, false, false, NULL}, /* sizes of their own */
+    {.variants = NULL},
+};
+
+/* The 110M models of GAU, FLASH and Primer, and the 800M ones of Scaling Transformers and
+ * Terraformer, and sweeps of one layer to 1M tokens. */
+#define PAPER_110M "vanilla,transformer_pp,gau,flash_linear,gau_alpha,primer,primer_ez"
+#define PAPER_800M "vanilla,scaling_ff,scaling_qkv,scaling,lsh,terraformer"
 static const ProfileGroup paper[] = {
+    {PAPER_110M, "model", "fwd,train", "tiled", "512..8k", 0, true, false, "110m"},
+    {PAPER_800M, "model", "fwd,train", "tiled", "512..8k", 0, true, false, "800m"},
+    {PAPER_800M, "model", "decode", "tiled", "512,8k", 0, false, false, "800m"},
     {"all", "layer", "fwd,bwd,train", "tiled,naive", "512..1M", 0, false, false, NULL},
-    {"all", "model", "train", "tiled", "512..8k", 0, false, false, NULL},
+    {"all", "mix", "fwd,bwd", "tiled,naive", "512..1M", 0, false, false, NULL},
     {"all", "layer", "prefill,decode", "tiled", "512..1M", 0, false, false, NULL},
     {.variants = NULL},
 };
@@ -90,6 +114,7 @@ const Profile profile_table[] = {
         .segment = 4096,
         .time_limit = 15,
         .budget = 400,
+        .on_gpu = "gpu",
         .trained = "vanilla,transformer_pp,flash_linear,primer_ez",
         .training = {.tokens = 1 << 20,
                      .min_tokens = 1 << 18,
@@ -112,7 +137,7 @@ const Profile profile_table[] = {
     },
     {
         .name = "paper",
-        .help = "the papers' sizes, for a GPU",
+        .help = "the papers' models and sweeps to 1M tokens, for a GPU",
         .groups = paper,
         .width = 768,
         .heads = 12,
@@ -121,6 +146,9 @@ const Profile profile_table[] = {
         .segment = 8192,
         .time_limit = 600,
         .training = {.tokens = 1 << 26, .n = 512, .batch = 16, .time_limit = 36000},
+        .model_tokens = 1 << 18, /* of a step, as in Hua 2022, or what fits */
+        .step_tokens = 1 << 15,
+        .fits = FIT_TOKENS | FIT_LIMITS,
     },
     {
         .name = "decode",
@@ -132,7 +160,28 @@ const Profile profile_table[] = {
         .batch = 1,
         .segment = 4096,
         .time_limit = 40,
-        .sizes = "all",
+        .sizes = "d256,d512,800m,d2048,d4096,17b",
+    },
+    {
+        .name = "gpu",
+        .help =
+            "what quick is on a GPU: its sizes and limits follow the device, a quarter of an hour",
+        .groups = gpu,
+        .width = 1024,
+        .heads = 16,
+        .layers = 2,
+        .batch = 1,
+        .segment = 8192,
+        .time_limit = 60,
+        .budget = 600,
+        .training = {.tokens = 1 << 26,
+                     .min_tokens = 1 << 22,
+                     .n = 1024,
+                     .batch = 16,
+                     .time_limit = 300,
+                     .budget = 300},
+        .step_tokens = 1 << 15, /* so that short contexts fill the device, too */
+        .fits = FIT_WIDTH | FIT_LIMITS,
     },
     {.name = NULL},
 };
@@ -163,6 +212,14 @@ static Status group_of(const ProfileGroup *p, Group *g)
     return parse_lengths(p->n, "--n", &g->n);
 }
 
+const char *profile_on_gpu(const char *name)
+{
+    for (const Profile *p = profile_table; p->name != NULL; p++)
+        if (strcmp(p->name, name) == 0)
+            return p->on_gpu;
+    return NULL;
+}
+
 Status profile_apply(const char *name, Sweep *s)
 {
     int index = 0;
@@ -178,6 +235,7 @@ Status profile_apply(const char *name, Sweep *s)
     s->time_limit = p->time_limit;
     s->budget = p->budget;
     s->training = p->training;
+    s->fits = p->fits;
     TRY(parse_names(p->trained != NULL ? p->trained : "all", "variant", variant_names().name,
                     &s->training.variants));
     SizeNames sizes = size_names();
@@ -185,7 +243,9 @@ Status profile_apply(const char *name, Sweep *s)
         TRY(parse_names(p->sizes, "size", sizes.name, &s->sizes));
     for (s->n_groups = 0; p->groups[s->n_groups].variants != NULL; s->n_groups++) {
         CHECK(s->n_groups < SWEEP_MAX_GROUPS);
-        TRY(group_of(&p->groups[s->n_groups], &s->group[s->n_groups]));
+        Group *g = &s->group[s->n_groups];
+        TRY(group_of(&p->groups[s->n_groups], g));
+        g->step_tokens = g->sizes != 0 ? p->model_tokens : p->step_tokens;
     }
     return ST_OK;
 }

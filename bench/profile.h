@@ -22,6 +22,11 @@ typedef struct Profile {
     const char *trained; /* variants that the trainings are of; NULL: all */
     Training training;
     const char *sizes; /* names of sizes, or NULL */
+    /* > 0, of fwd, bwd and train: batch = max(1, tokens / n); of groups with sizes, and the others
+     */
+    int64_t model_tokens, step_tokens;
+    unsigned fits;      /* as in Sweep */
+    const char *on_gpu; /* the profile to take instead where there is a GPU, or NULL */
 } Profile;
 
 extern const Profile profile_table[];
@@ -32,6 +37,8 @@ typedef struct ProfileNames {
 } ProfileNames;
 ProfileNames profile_names(void);
 
+/* What stands for it where there is a GPU; NULL: itself, or there is no such profile. */
+const char *profile_on_gpu(const char *name);
 /* Fills the sweep from a profile. ST_USAGE for an unknown name. */
 Status profile_apply(const char *name, Sweep *s);
 

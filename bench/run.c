@@ -246,8 +246,10 @@ static Status meet_peer(Run *r, const Case *c)
 
 Status run_peers(Run *r)
 {
-    for (const PeerCase *p = peer_cases; p->variant != NULL && r->sweep.peer[0] != '\0'; p++) {
-        Case c = peer_case(p, r->sweep.threads, r->sweep.mem_limit);
+    const Sweep *s = &r->sweep;
+    for (const PeerCase *p = peer_cases_of(s->backend); p->variant != NULL && s->peer[0] != '\0';
+         p++) {
+        Case c = peer_case(p, s->backend, sweep_dtype(s), s->threads, s->mem_limit);
         TRY(meet_peer(r, &c));
     }
     return ST_OK;

@@ -15,6 +15,7 @@ typedef struct Run {
     Job *training;
     int n_trainings;
     Row run_row;
+    Row roof_row;            /* measured once; of another kind before */
     Row text;                /* its hash and size; empty: no trainings */
     int64_t test_bytes;      /* of the text: those of the final exam */
     int64_t training_tokens; /* of each; 0: chosen before the first */

@@ -1,6 +1,8 @@
 /* size.c - see size.h. 800m and 17b are the timing models of Scaling Transformers (Jaszczur 2021,
  * table 1; the options are those of its published code), without encoder and cross attention. The
- * others fill the range between them: f = 4 d, S about sqrt(d), N = d / 16, r = d / N. */
+ * d ones fill the range between them: f = 4 d, S about sqrt(d), N = d / 16, r = d / N. 110m is the
+ * base size of GAU, FLASH (Hua 2022) and Primer (So 2021): 12 layers or 24 units, channels and
+ * options as each variant has them by itself. */
 #include "bench/size.h"
 
 #include "bench/solve.h"
@@ -9,6 +11,7 @@
 #include <string.h>
 
 const Size size_table[] = {
+    {"110m", 768, 12, 12, 32000, 0, 0, 0, 0, 0},
     {"d256", 256, 4, 8, 32000, 1024, 1024, 16, 16, 16},
     {"d512", 512, 8, 8, 32000, 2048, 2048, 16, 32, 16},
     {"800m", 1024, 16, 24, 32000, 4096, 6144, 16, 64, 96},
@@ -72,9 +75,11 @@ Status size_apply(const Size *s, const Variant *v, Case *c)
     c->ffn = sparse ? s->ffn_sparse : s->ffn;
     c->vocab = c->level == LEVEL_MODEL ? s->vocab : 0;
     c->evict = c->pass == PASS_DECODE;
-    TRY(set_if_known(v, "modules", s->modules, c));
-    TRY(set_if_known(v, "block", s->block, c));
-    TRY(set_if_known(v, "rank", s->rank, c));
+    if (s->modules > 0) {
+        TRY(set_if_known(v, "modules", s->modules, c));
+        TRY(set_if_known(v, "block", s->block, c));
+        TRY(set_if_known(v, "rank", s->rank, c));
+    }
     if (c->level != LEVEL_MODEL) {
         c->layers = 1;
         return ST_OK;

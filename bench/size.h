@@ -1,4 +1,4 @@
-/* size.h - published model sizes by name, for the decode benchmark. */
+/* size.h - published model sizes by name, for the decode benchmark and the papers' sweeps. */
 #ifndef LONGMIX_SIZE_H
 #define LONGMIX_SIZE_H
 
@@ -9,8 +9,8 @@
 typedef struct Size {
     const char *name;
     int width, heads, layers, vocab;
-    int ffn, ffn_sparse; /* dense projections; sparse ones, with what they save put back */
-    int modules, block, rank;
+    int ffn, ffn_sparse; /* dense projections; sparse ones, with what they save put back; 0: own */
+    int modules, block, rank; /* 0: the variant's own, all of them */
 } Size;
 
 extern const Size size_table[]; /* from small to large; a NULL name ends it */

@@ -3,6 +3,7 @@
 
 #include "bench/backend.h"
 #include "bench/check.h"
+#include "bench/fit.h"
 #include "bench/limits.h"
 #include "bench/machine.h"
 #include "bench/outline.h"
@@ -23,17 +24,64 @@ static const double HELLO = 60, PREDICT = 60, ROOF = 120, TEXT_LIMIT = 300;
 
 /* ---- before anything is written ---- */
 
-/* Threads, memory, instruction set and backend, as they are here. */
-static Status settle(Run *r, int argc, char *const argv[])
+/* A case that asks about the device alone. */
+static Case device_case(const Sweep *s)
 {
-    Sweep *s = &r->sweep;
-    Row hello;
-    Case c = {.threads = s->threads > 0 ? s->threads : limits_threads()};
-    if (s->threads == 0)
-        s->threads = c.threads;
+    Case c = {.threads = s->threads, .mem_limit = s->mem_limit};
     snprintf(c.variant, sizeof c.variant, "none");
     memcpy(c.dtype, s->math, sizeof c.dtype);
     memcpy(c.backend, s->backend, sizeof c.backend);
+    return c;
+}
+
+/* Without it there are rows all the same, with guesses for predictions and no fraction of the roof.
+ */
+static Status measure_roof(Run *r)
+{
+    const double guess = 1e10; /* flop/s and bytes/s */
+    Case c = device_case(&r->sweep);
+    if (r->plan.rates.flops > 0)
+        return ST_OK; /* it was */
+    snprintf(c.dtype, sizeof c.dtype, "%s", sweep_dtype(&r->sweep));
+    TRY(run_ask(r, "roof", &c, ROOF, "measuring the machine's own speed", &r->roof_row));
+    const Row *row = &r->roof_row;
+    if (row->status != ROW_OK)
+        progress_say(&r->session.progress, "the machine's speed is unknown: %s", row->reason);
+    r->roof = (Rates){fmax(row->sgemm_own, row->sgemm_blas), row->read_bandwidth};
+    r->plan.rates.flops = r->roof.flops > 0 ? r->roof.flops : guess;
+    r->plan.rates.bytes = r->roof.bytes > 0 ? r->roof.bytes : guess;
+    return ST_OK;
+}
+
+/* What takes the place of a sweep on a GPU, and sizes that follow the device. */
+static Status settle_sizes(Run *r, const Sweep *on_gpu)
+{
+    Sweep *s = &r->sweep;
+    if (on_gpu != NULL && r->run_row.gpu.name[0] != '\0') {
+        Sweep plain = *s;
+        *s = *on_gpu;
+        memcpy(s->backend, plain.backend, sizeof s->backend);
+        memcpy(s->math, plain.math, sizeof s->math);
+        s->threads = plain.threads;
+        s->mem_limit = plain.mem_limit;
+        session_tokens(&r->session, s->training.tokens);
+    }
+    memcpy(r->run_row.profile, s->profile, sizeof s->profile);
+    if (s->fits == 0)
+        return ST_OK;
+    TRY(measure_roof(r));
+    fit_sweep(&(FitTo){s->mem_limit, r->roof.flops}, s);
+    return sweep_check(s);
+}
+
+/* Threads, memory, instruction set and backend, as they are here. */
+static Status settle(Run *r, const Sweep *on_gpu, int argc, char *const argv[])
+{
+    Sweep *s = &r->sweep;
+    Row hello;
+    if (s->threads == 0)
+        s->threads = limits_threads();
+    Case c = device_case(s);
     machine_row(argc, argv, s->threads, &r->run_row);
     TRY(run_ask(r, "hello", &c, HELLO, "looking at the machine", &hello));
     if (hello.status != ROW_OK)
@@ -49,9 +97,8 @@ static Status settle(Run *r, int argc, char *const argv[])
     r->run_row.gpu = hello.gpu;
     memcpy(r->run_row.isa, hello.isa, sizeof hello.isa);
     memcpy(r->run_row.cuda, hello.cuda, sizeof hello.cuda);
-    memcpy(r->run_row.profile, s->profile, sizeof s->profile);
     memcpy(r->session.run, r->run_row.run, sizeof r->session.run);
-    return ST_OK;
+    return settle_sizes(r, on_gpu);
 }
 
 static Job *jobs_of(const SweepCase *cases, int n)
@@ -152,26 +199,9 @@ static Status predict_all(Run *r)
     return ST_OK;
 }
 
-/* Without it there are rows all the same, with guesses for predictions and no fraction of the roof.
- */
-static Status measure_roof(Run *r, Row *row)
+static Status prepare(Run *r, const Sweep *on_gpu, int argc, char *const argv[])
 {
-    const double guess = 1e10; /* flop/s and bytes/s */
-    Case c = r->plan.n > 0        ? r->plan.job[0].c
-             : r->n_trainings > 0 ? r->training[0].c
-                                  : peer_case(peer_cases, r->sweep.threads, r->sweep.mem_limit);
-    TRY(run_ask(r, "roof", &c, ROOF, "measuring the machine's own speed", row));
-    if (row->status != ROW_OK)
-        progress_say(&r->session.progress, "the machine's speed is unknown: %s", row->reason);
-    r->roof = (Rates){fmax(row->sgemm_own, row->sgemm_blas), row->read_bandwidth};
-    r->plan.rates.flops = r->roof.flops > 0 ? r->roof.flops : guess;
-    r->plan.rates.bytes = r->roof.bytes > 0 ? r->roof.bytes : guess;
-    return ST_OK;
-}
-
-static Status prepare(Run *r, int argc, char *const argv[])
-{
-    TRY(settle(r, argc, argv));
+    TRY(settle(r, on_gpu, argc, argv));
     TRY(make_jobs(r));
     if (!r->sweep.dry_run)
         TRY(journal_open(&r->session.journal, r->sweep.out, r->sweep.fresh));
@@ -192,11 +222,11 @@ static Status prepare(Run *r, int argc, char *const argv[])
 /* ---- the run ---- */
 static Status write_beginning(Run *r)
 {
-    Row roof, text;
+    Row text;
     TRY(session_append(&r->session, &r->run_row));
-    TRY(measure_roof(r, &roof));
-    if (roof.kind == ROW_ROOF)
-        TRY(session_append(&r->session, &roof));
+    TRY(measure_roof(r));
+    if (r->roof_row.kind == ROW_ROOF)
+        TRY(session_append(&r->session, &r->roof_row));
     if (r->n_trainings == 0 || past_has_text(&r->past, r->text.text_sha256))
         return ST_OK;
     TRY(run_ask(r, "text", &r->training[0].c, TEXT_LIMIT, "counting the text's entropies", &text));
@@ -259,8 +289,7 @@ static Status measure_all(Run *r)
 
 static Status show_plan(Run *r)
 {
-    Row roof;
-    TRY(measure_roof(r, &roof));
+    TRY(measure_roof(r));
     plan_predict(&r->plan);
     plan_sort(&r->plan);
     progress_clear(&r->session.progress);
@@ -268,9 +297,9 @@ static Status show_plan(Run *r)
     return ST_OK;
 }
 
-static Status run(Run *r, int argc, char *const argv[])
+static Status run(Run *r, const Sweep *on_gpu, int argc, char *const argv[])
 {
-    TRY(prepare(r, argc, argv));
+    TRY(prepare(r, on_gpu, argc, argv));
     if (r->sweep.dry_run || !r->past.ended || !all_done(r))
         progress_say(&r->session.progress, "backend %s, products in %s (cuda: %s)",
                      r->sweep.backend, sweep_dtype(&r->sweep), r->run_row.cuda);
@@ -298,7 +327,7 @@ static int exit_code(const Run *r, Status st, int signal)
     return bad_rows(r) > 0 ? EXIT_BAD_ROWS : EXIT_FINE;
 }
 
-int supervise(const Sweep *s, int argc, char *const argv[])
+int supervise(const Sweep *s, const Sweep *on_gpu, int argc, char *const argv[])
 {
     Run r = {.sweep = *s};
     limits_unpin();
@@ -307,7 +336,7 @@ int supervise(const Sweep *s, int argc, char *const argv[])
         setenv("LONGMIX_PEER", s->peer, 1);
     Status st = session_open(&r.session, s->data[0] != '\0' ? s->data : NULL, s->training.tokens);
     if (st == ST_OK)
-        st = run(&r, argc, argv);
+        st = run(&r, on_gpu, argc, argv);
     int stopped_by = r.session.stopped_by;
     session_close(&r.session);
     int code = exit_code(&r, st, stopped_by);

@@ -7,8 +7,9 @@
 
 enum { EXIT_FINE = 0, EXIT_BAD_ROWS = 1, EXIT_TROUBLE = 2, EXIT_SIGNAL = 128 };
 
-/* The command line is for the record. Returns the exit code: EXIT_BAD_ROWS if a check failed or a
- * case crashed, EXIT_TROUBLE with one line on stderr, EXIT_SIGNAL + n when stopped by signal n. */
-int supervise(const Sweep *s, int argc, char *const argv[]);
+/* The command line is for the record. on_gpu: the sweep that takes its place where a GPU is used,
+ * or NULL. Returns the exit code: EXIT_BAD_ROWS if a check failed or a case crashed, EXIT_TROUBLE
+ * with one line on stderr, EXIT_SIGNAL + n when stopped by signal n. */
+int supervise(const Sweep *s, const Sweep *on_gpu, int argc, char *const argv[]);
 
 #endif

@@ -194,8 +194,10 @@ static Status match_params(const Sweep *s, const Variant *v, Case *c)
 /* Fields that do not matter for a case are fixed, so that equal cases have equal keys. */
 static Case settled(const Sweep *s, const Group *g, Case c)
 {
-    if (s->step_tokens > 0)
-        c.batch = max64(1, s->step_tokens / c.n);
+    const bool whole = c.pass == PASS_FWD || c.pass == PASS_BWD || c.pass == PASS_TRAIN;
+    const int64_t tokens = s->step_tokens > 0 ? s->step_tokens : whole ? g->step_tokens : 0;
+    if (tokens > 0)
+        c.batch = max64(1, tokens / c.n);
     if (c.pass != PASS_PREFILL)
         c.segment = 0;
     else

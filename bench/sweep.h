@@ -18,6 +18,8 @@ typedef struct Group {
     bool asked;        /* by the command line: combinations that do not exist become rows, too */
     uint64_t kernels;  /* level kernel: bit i is kernel_table[i]; their sizes are listed */
     bool some_n, some_passes; /* of the kernels, only those of n and passes */
+    int64_t step_tokens; /* > 0, fwd, bwd and train: batch = max(1, step_tokens / n), unless the
+                            sweep says so */
 } Group;
 
 /* The short trainings behind the quality part, at equal numbers of parameters; tokens 0: none. */
@@ -28,6 +30,9 @@ typedef struct Training {
     double time_limit;
     double budget; /* seconds for all trainings, which get what cases leave, too; 0: no end */
 } Training;
+
+/* What of a profile follows the device; see fit.h. */
+enum { FIT_WIDTH = 1, FIT_TOKENS = 2, FIT_LIMITS = 4 };
 
 typedef struct Sweep {
     char profile[16], backend[8];
@@ -42,6 +47,7 @@ typedef struct Sweep {
     int64_t step_tokens; /* > 0: batch = max(1, step_tokens / n) */
     int64_t segment;
     int64_t mem_limit; /* bytes; 0: a share of what is free */
+    unsigned fits;     /* what is fitted to the device before anything is planned */
     int device;        /* which GPU */
     char math[8];      /* how products are computed; "": as the device does by itself */
     bool causal, hot, fresh, dry_run;

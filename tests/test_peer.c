@@ -1,6 +1,7 @@
 /* test_peer.c - a case beside another program: one of a few lines that answers at once. */
 #include "bench/peer.h"
 
+#include "bench/case.h"
 #include "tests/fixtures/place.h"
 
 #include <criterion/criterion.h>
@@ -96,10 +97,17 @@ Test(peer, that_cannot_or_dies_is_a_row_with_its_reason)
 /* Ours is ready for every case that a peer is asked for. */
 Test(peer, every_listed_case_is_one_of_ours)
 {
-    for (const PeerCase *p = peer_cases; p->variant != NULL; p++) {
-        Case c = peer_case(p, 2, 0);
-        cr_expect(c.n >= 512 && c.threads == 2 && p->bar >= 1);
-        cr_expect(c.width % c.heads == 0);
-        cr_expect_lt(strlen(p->set), sizeof c.set);
-    }
+    static Row row;
+    static const char *const backends[] = {"cpu", "cuda"};
+    for (int i = 0; i < COUNT(backends); i++)
+        for (const PeerCase *p = peer_cases_of(backends[i]); p->variant != NULL; p++) {
+            Case c = peer_case(p, backends[i], i == 0 ? "f32" : "bf16", 2, 0);
+            cr_expect(c.n >= 512 && c.threads == 2);
+            cr_expect(i == 0 ? p->bar >= 1 : p->bar == 0); /* no GPU has told what can be */
+            cr_expect(c.width % c.heads == 0);
+            cr_expect_str_eq(c.backend, backends[i]);
+            cr_expect_lt(strlen(p->set), sizeof c.set);
+            case_predict(&c, &row);
+            cr_expect_eq(row.status, ROW_OK, "%s: %s", p->variant, row.reason);
+        }
 }

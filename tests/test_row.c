@@ -243,3 +243,44 @@ Test(row, keys_tell_apart_all_but_the_limits)
     row_key(&r, key, sizeof key);
     cr_expect(strstr(key, key_a) != NULL);
 }
+
+/* What only a GPU has is left out without one, and comes back whole. */
+Test(row, a_gpus_members_are_there_or_not)
+{
+    Row run = sample_row(ROW_RUN), point = sample_row(ROW_CASE), back;
+    char *line = row_json(&run);
+    cr_expect_null(strstr(line, "\"gpu\""), "%s", line);
+    free(line);
+    line = row_json(&point);
+    cr_expect(strstr(line, "\"gpu_use\"") == NULL && strstr(line, "\"throttle\"") == NULL);
+    free(line);
+
+    run.gpu = (Gpu){.name = "some device",
+                    .driver = "13.0",
+                    .ecc = "on",
+                    .math = "bf16",
+                    .throttle = "power",
+                    .device = 2,
+                    .memory = 80,
+                    .free = 70,
+                    .cache = 50,
+                    .clock = 1980,
+                    .memory_clock = 2619};
+    line = row_json(&run);
+    cr_assert_eq(row_parse(line, strlen(line), &back), ST_OK, "%s", status_reason());
+    cr_expect_eq(memcmp(&back.gpu, &run.gpu, sizeof run.gpu), 0, "%s", line);
+    free(line);
+
+    point.gpu_use = (GpuUse){.flushed_bytes = 100, .pool_bytes = 4096};
+    snprintf(point.timing.throttle, sizeof point.timing.throttle, "power heat");
+    point.timing.n_throttled = 2;
+    point.timing.throttled[0] = 1;
+    point.timing.throttled[1] = 7;
+    line = row_json(&point);
+    cr_assert_eq(row_parse(line, strlen(line), &back), ST_OK, "%s", status_reason());
+    cr_expect_str_eq(back.timing.throttle, "power heat");
+    cr_expect(back.timing.n_throttled == 2 && back.timing.throttled[0] == 1 &&
+              back.timing.throttled[1] == 7);
+    cr_expect(back.gpu_use.flushed_bytes == 100 && back.gpu_use.pool_bytes == 4096);
+    free(line);
+}

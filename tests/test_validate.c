@@ -90,6 +90,26 @@ static void other_ratio(Row *r)
 {
     r->ratio = 2 * r->ratio_hi;
 }
+static void throttled_late(Row *r)
+{
+    snprintf(r->timing.throttle, sizeof r->timing.throttle, "heat");
+    r->timing.n_throttled = 2;
+    r->timing.throttled[0] = 3;
+    r->timing.throttled[1] = r->timing.n; /* there is none behind the last */
+}
+static void throttled_twice(Row *r)
+{
+    throttled_late(r);
+    r->timing.throttled[1] = 3;
+}
+static void throttled_by_nothing(Row *r)
+{
+    r->timing.n_throttled = 1;
+}
+static void other_math(Row *r)
+{
+    snprintf(r->c.dtype, sizeof r->c.dtype, "bf16");
+}
 static void no_length(Row *r)
 {
     r->c.n = 0;
@@ -110,6 +130,10 @@ Test(validate, broken_rules_are_found_with_their_line)
     expect_broken(&p, ROW_CASE, no_length, ":3: a name in the case is empty, or one of");
     expect_broken(&p, ROW_CASE, unchecked, ":3: no passed check of its variant");
     expect_broken(&p, ROW_TRAIN, unchecked, ":3: no passed check of its variant");
+    expect_broken(&p, ROW_CASE, other_math, ":3: no passed check of its variant");
+    expect_broken(&p, ROW_CASE, throttled_late, ":3: throttled samples that are not there");
+    expect_broken(&p, ROW_PEER, throttled_twice, ":3: throttled samples that are not there");
+    expect_broken(&p, ROW_CASE, throttled_by_nothing, ":3: throttled samples that are not there");
     expect_broken(&p, ROW_CASE, unknown_run, ":3: no row of kind 'run'");
     expect_broken(&p, ROW_CASE, other_build, ":3: its build is not that of its run");
     expect_broken(&p, ROW_CHECK, large_error, ":3: status ok with an error above");
