@@ -286,7 +286,7 @@ $(BUILD)/fuzz/%: tests/fuzz/%.c $(FUZZED) $(O)/longmix.a
 $(BUILD)/tests/test_emu_battery: $(BUILD)/emu-plain/variants_main
 $(BUILD)/tests/test_emu: $(EMUS:%=$(BUILD)/emu-%/emu_main) $(EMUS:%=$(BUILD)/emu-%/faults) \
                         $(BUILD)/tests/liblongmix_emu.so
-$(BUILD)/tests/test_gpu: $(BUILD)/tests/liblongmix_emu.so $(BUILD)/tests/libnvidia-ml.so.1 \
+$(BUILD)/tests/test_gpu $(BUILD)/tests/test_gpu_bench: $(BUILD)/tests/liblongmix_emu.so $(BUILD)/tests/libnvidia-ml.so.1 \
                         $(BUILD)/tests/gpu/longmix
 $(O)/longmix.a: $(OBJECTS)
 	@rm -f $@ && ar qcs $@ $^

@@ -56,6 +56,11 @@ Status backend_open(Dev **out, const Case *c, size_t mem_limit)
     return dev_open_as(out, &(DevSpec){c->backend, backend_passed(), math, mem_limit});
 }
 
+bool backend_is_host(const char *name)
+{
+    return strcmp(name, "cpu") == 0 || strcmp(name, "ref") == 0;
+}
+
 void backend_pass(int device)
 {
     char number[16];

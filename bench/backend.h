@@ -22,6 +22,8 @@ Status backend_choose(Dev **out, const BackendAsk *ask, size_t mem_limit, char *
 
 /* The device of a case: its backend and dtype, in a worker by the number that backend_pass left. */
 Status backend_open(Dev **out, const Case *c, size_t mem_limit);
+/* Is its memory that of the process? */
+bool backend_is_host(const char *name);
 /* For workers that are started from now on. */
 void backend_pass(int device);
 int backend_passed(void);

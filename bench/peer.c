@@ -66,8 +66,7 @@ const PeerCase peer_cases_gpu[] = {
 
 const PeerCase *peer_cases_of(const char *backend)
 {
-    bool host = strcmp(backend, "cpu") == 0 || strcmp(backend, "ref") == 0;
-    return host ? peer_cases : peer_cases_gpu;
+    return backend_is_host(backend) ? peer_cases : peer_cases_gpu;
 }
 
 Case peer_case(const PeerCase *p, const char *backend, const char *dtype, int threads,

@@ -154,7 +154,7 @@ static bool serve(const Desk *desk, const char *line, size_t len, FILE *out)
     }
     if (c.threads > 0)
         omp_set_num_threads(c.threads);
-    if (c.mem_limit > 0)
+    if (c.mem_limit > 0 && backend_is_host(c.backend))
         limits_guard(c.mem_limit + ROOM_FOR_LIBRARIES);
     requests[i].fn(desk, &c, &row);
     if (row.status != ROW_OK &&

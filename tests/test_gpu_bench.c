@@ -134,19 +134,18 @@ typedef struct Refusal {
 Test(gpu_bench, what_is_asked_for_and_not_there_ends_with_2)
 {
     Place p = place_new();
-    char train[400], eval[400], text[96];
+    char train[400], text[96];
     snprintf(text, sizeof text, "%s/text", p.folder);
     tiny_text(text, 6000);
-    snprintf(train, sizeof train, "train --data %s --steps 1 --width 16 --context 16 --backend",
-             text);
-    snprintf(eval, sizeof eval, "%s cuda", train);
+    snprintf(train, sizeof train,
+             "train --data %s --steps 1 --width 16 --context 16 --backend cuda", text);
     const Refusal bad[] = {
         {SMALL "--backend cuda", "EMU_DEVICES=0", "'cuda' is not available"},
         {SMALL "--backend cuda --device 1", NULL, "no CUDA device 1: there are 0 to 0"},
         {SMALL "--device 5", "EMU_DEVICES=2", "no CUDA device 5: there are 0 to 1"},
         {SMALL "--device 1", "EMU_DEVICES=0", "'cuda' is not available"},
         {SMALL "--backend cpu --math bf16", NULL, "computes in f32, not in 'bf16'"},
-        {eval, "EMU_DEVICES=0", "'cuda' is not available"},
+        {train, "EMU_DEVICES=0", "'cuda' is not available"},
     };
     for (int i = 0; i < COUNT(bad); i++) {
         bool sweeps = strncmp(bad[i].args, "bench", 5) == 0;
