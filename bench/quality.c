@@ -205,6 +205,9 @@ void train_row(const Case *c, const char *data, int64_t tokens, Row *row)
         place(c, machine, row);
         return;
     }
-    row->status = st == ST_OOM ? ROW_OOM : st == ST_NONFINITE ? ROW_FAILED_CHECK : ROW_UNSUPPORTED;
+    row->status = st == ST_OOM         ? ROW_OOM
+                  : st == ST_NONFINITE ? ROW_FAILED_CHECK
+                  : st == ST_DEVICE    ? ROW_CRASH
+                                       : ROW_UNSUPPORTED;
     snprintf(row->reason, sizeof row->reason, "%s", status_reason());
 }

@@ -100,7 +100,10 @@ bool session_ask(Session *s, const char *word, const Case *c, double limit, cons
     s->state.what = what;
     Ask ask = {
         .word = word, .c = c, .limit = limit, .stop_fd = s->stop_fd, .tick = tick, .tick_ctx = s};
-    if (child_ask(&s->child, &ask, row) != ANSWER_STOP)
+    Answer how = child_ask(&s->child, &ask, row);
+    if (how == ANSWER_ROW && row->status == ROW_CRASH)
+        child_stop(&s->child); /* a GPU that failed once fails whatever its process asks next */
+    if (how != ANSWER_STOP)
         return true;
     note_stop(s);
     return false;

@@ -127,6 +127,26 @@ Test(gpu_bench, auto_takes_what_there_is)
     place_leave(&p);
 }
 
+/* A device that failed stays failed for its process: what comes after gets a new one. */
+Test(gpu_bench, a_device_that_failed_costs_one_row)
+{
+    Place p = place_new();
+    char path[96];
+    snprintf(path, sizeof path, "%s/fail", p.folder);
+    place_write(path, "");
+    setenv("EMU_FAIL_ONCE", path, 1);
+    Ended e = run_at(&p, SMALL "--backend emu", NULL);
+    unsetenv("EMU_FAIL_ONCE");
+    cr_expect_eq(e.code, 0, "%s", e.said);
+    cr_expect_not_null(strstr(e.said, "an illegal memory access"), "%s", e.said);
+    Rows r = rows_read(p.path);
+    const Row *last = rows_find(&r, "vanilla", 16);
+    cr_assert_not_null(last);
+    cr_expect_eq(last->status, ROW_OK, "%s", last->reason);
+    free(r.row);
+    place_leave(&p);
+}
+
 typedef struct Refusal {
     const char *args, *env, *words;
 } Refusal;

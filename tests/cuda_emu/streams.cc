@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <deque>
+#include <unistd.h>
 #include <vector>
 
 struct CUevent_st {
@@ -40,8 +42,17 @@ static cudaError_t drain(cudaStream_t s)
     return sticky;
 }
 
+/* Of all processes the first that works while the file EMU_FAIL_ONCE is there: the device fails. */
+static bool has_to_fail()
+{
+    const char *path = getenv("EMU_FAIL_ONCE");
+    return path != nullptr && unlink(path) == 0;
+}
+
 cudaError_t enqueue(cudaStream_t s, std::function<cudaError_t()> work)
 {
+    if (has_to_fail())
+        sticky = cudaErrorIllegalAddress;
     if (sticky != cudaSuccess)
         return sticky;
     s = s != nullptr ? s : &default_stream;
