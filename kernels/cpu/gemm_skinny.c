@@ -105,11 +105,23 @@ static void all_rows(const Gemm *a, const Strip *s)
         one_row(a, s, i);
 }
 
-static void put_strip(const Gemm *a, const Strip *s)
+/* C from the sums of the strip's spans, which lie one after another. */
+static void put_strip(const Gemm *a, const Strip *s, int64_t spans)
 {
+    const int64_t size = a->m * STRIP_COLS;
     for (int64_t i = 0; i < a->m; i++)
-        for (int j = 0; j < s->n; j++)
-            put(a, i, s->j0 + j, s->part[i * STRIP_COLS + j]);
+        for (int j = 0; j < s->n; j++) {
+            const float *part = s->part + i * STRIP_COLS + j;
+            float sum = part[0];
+            for (int64_t span = 1; span < spans; span++)
+                sum += part[span * size];
+            put(a, i, s->j0 + j, sum);
+        }
+}
+
+static Strip strip_at(const Gemm *a, int64_t j, int64_t p, int64_t depth, float *part)
+{
+    return (Strip){j, p, min64(a->k, p + depth), (int)min64(STRIP_COLS, a->n - j), part};
 }
 
 static void whole_strips(const Gemm *a)
@@ -117,9 +129,9 @@ static void whole_strips(const Gemm *a)
 #pragma omp parallel for schedule(static) if (a->m * a->n * a->k >= 2 * PARALLEL_FROM)
     for (int64_t j = 0; j < a->n; j += STRIP_COLS) {
         float part[SKINNY * STRIP_COLS];
-        const Strip s = {j, 0, a->k, (int)min64(STRIP_COLS, a->n - j), part};
+        const Strip s = strip_at(a, j, 0, a->k, part);
         all_rows(a, &s);
-        put_strip(a, &s);
+        put_strip(a, &s, 1);
     }
 }
 
@@ -131,17 +143,14 @@ static void cut_strips(const Gemm *a, int64_t spans)
     const int64_t size = a->m * STRIP_COLS;
 #pragma omp parallel for schedule(static) if (a->m * a->n * a->k >= PARALLEL_FROM / 2)
     for (int64_t t = 0; t < strips * spans; t++) {
-        const int64_t j = t / spans * STRIP_COLS, p = t % spans * depth;
-        const Strip s = {j, p, min64(a->k, p + depth), (int)min64(STRIP_COLS, a->n - j),
-                         part + t * size};
+        /* all_rows fills it. cppcheck-suppress legacyUninitvar */
+        float *mine = part + t * size;
+        const Strip s = strip_at(a, t / spans * STRIP_COLS, t % spans * depth, depth, mine);
         all_rows(a, &s);
     }
     for (int64_t k = 0; k < strips; k++) {
-        float *sum = part + k * spans * size;
-        const Strip s = {k * STRIP_COLS, 0, 0, (int)min64(STRIP_COLS, a->n - k * STRIP_COLS), sum};
-        for (int64_t i = size; i < spans * size; i++)
-            sum[i % size] += sum[i];
-        put_strip(a, &s);
+        const Strip s = strip_at(a, k * STRIP_COLS, 0, depth, part + k * spans * size);
+        put_strip(a, &s, spans);
     }
 }
 

@@ -213,12 +213,13 @@ static void one_strip(const Fwd *f, int64_t pair, int64_t slot, int64_t strip)
     t.s = t.q + (int64_t)LSH_TILE * a->d;
     t.o = t.s + LSH_TILE * LSH_TILE;
     int64_t loaded = begin;
-    CHECK(f->p.near > 0);
+    const int64_t near = f->p.near;
+    CHECK(near > 0);
     for (int64_t chunk = begin; chunk < end; chunk++) {
-        for (; loaded < chunk + f->p.near; loaded++) {
+        for (; loaded < chunk + near; loaded++) {
             int64_t x = (loaded - a->before) % f->p.chunks;
             x += x < 0 ? f->p.chunks : 0;
-            load_slot(f, pair, order + x * a->chunk, t.row, ring + loaded % f->p.near * f->slot);
+            load_slot(f, pair, order + x * a->chunk, t.row, ring + loaded % near * f->slot);
         }
         one_chunk(&t, chunk, order, ring);
     }
