@@ -19,6 +19,7 @@ typedef struct Job {
     int n_draws;
     Tensor drawn[BLOCK_MAX_DRAWS];
     StFile weights, input, grad, expect;
+    BackendAsk on;
     Dev *dev;
     Model m;
     Tensor x, lens, dy;
@@ -241,7 +242,7 @@ static Status build(Job *j)
                       .ctx = j->ctx,
                       .grads = j->a->grad != NULL,
                       .seed = j->ctx.seed};
-    TRY(train_device(&j->dev, &j->a->on));
+    TRY(train_device(&j->dev, &j->on));
     TRY(model_init(&j->m, j->dev, &spec));
     if (j->a->weights != NULL)
         TRY(load_weights(j));
@@ -383,9 +384,11 @@ static Status run(Job *j, bool *agrees)
 
 Status apply_run(const Apply *a, bool *agrees)
 {
-    Job j = {.a = a, .ctx = a->ctx};
+    Job j = {.a = a, .ctx = a->ctx, .on = a->on};
     *agrees = true;
     Status st = run(&j, agrees);
+    if (st == ST_OK)
+        backend_say(&j.on);
     if (j.m.tape != NULL)
         tape_reset(j.m.tape);
     outbox_free(&j.out);

@@ -38,16 +38,22 @@ static Status open_named(Dev **out, const char *name, const BackendAsk *ask, siz
     return dev_open_as(out, &(DevSpec){name, ask->device, ask->math, mem_limit});
 }
 
-Status backend_choose(Dev **out, const BackendAsk *ask, size_t mem_limit, char *why, size_t size)
+Status backend_choose(Dev **out, BackendAsk *ask, size_t mem_limit)
 {
-    why[0] = '\0';
+    ask->why[0] = '\0';
     if (strcmp(ask->name, "auto") != 0)
         return open_named(out, ask->name, ask, mem_limit);
     Status st = open_named(out, "cuda", ask, mem_limit);
     if (st != ST_DEVICE || ask->device != 0)
         return st;
-    snprintf(why, size, "%s", status_reason());
+    snprintf(ask->why, sizeof ask->why, "%s", status_reason());
     return open_named(out, "cpu", ask, mem_limit);
+}
+
+void backend_say(const BackendAsk *ask)
+{
+    if (ask->why[0] != '\0')
+        fprintf(stderr, "backend cpu (cuda: %s)\n", ask->why);
 }
 
 Status backend_open(Dev **out, const Case *c, size_t mem_limit)

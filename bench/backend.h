@@ -9,6 +9,7 @@
 typedef struct BackendAsk {
     const char *name, *math; /* math NULL: the device's own */
     int device;
+    char why[256]; /* no GPU was taken for "auto"; "" otherwise */
 } BackendAsk;
 
 /* The three options in the order of a command's keys. Takes the value of one. ST_USAGE with what is
@@ -16,9 +17,11 @@ typedef struct BackendAsk {
 enum { BACKEND_NAME, BACKEND_DEVICE, BACKEND_MATH, BACKEND_OPTIONS };
 Status backend_take(BackendAsk *ask, int which, const char *value);
 
-/* Opens it. With "auto" and no GPU: the processor, and the reason why in `why` ("" otherwise); but
- * a GPU with a number that is not there is a mistake, as it is when it is asked for by name. */
-Status backend_choose(Dev **out, const BackendAsk *ask, size_t mem_limit, char *why, size_t size);
+/* Opens it. With "auto" and no GPU: the processor, and ask->why; but a GPU with a number that is
+ * not there is a mistake, as it is when it is asked for by name. */
+Status backend_choose(Dev **out, BackendAsk *ask, size_t mem_limit);
+/* Says that on stderr; to be called once, when all is well. */
+void backend_say(const BackendAsk *ask);
 
 /* The device of a case: its backend and dtype, in a worker by the number that backend_pass left. */
 Status backend_open(Dev **out, const Case *c, size_t mem_limit);

@@ -173,7 +173,7 @@ static Status examine_one(const Args *a, Dev *d, const Text *text, TextSplit spl
     return st;
 }
 
-static Status run(const Args *a, Claim *claim)
+static Status run(Args *a, Claim *claim)
 {
     Text text = {0};
     Dev *d = NULL;
@@ -191,6 +191,8 @@ static Status run(const Args *a, Claim *claim)
     if (st == ST_OK)
         st = against ? eval_against(&a->these, &a->those, d, &text, split, claim)
                      : examine_one(a, d, &text, split);
+    if (st == ST_OK)
+        backend_say(&a->on);
     dev_close(d);
     text_free(&text);
     return st;

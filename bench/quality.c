@@ -14,12 +14,9 @@
 
 const char train_default_text[] = "build/data/kjv.txt";
 
-Status train_device(Dev **out, const BackendAsk *ask)
+Status train_device(Dev **out, BackendAsk *ask)
 {
-    char why[256];
-    TRY(backend_choose(out, ask, 0, why, sizeof why));
-    if (why[0] != '\0')
-        fprintf(stderr, "backend %s (cuda: %s)\n", dev_name(*out), why);
+    TRY(backend_choose(out, ask, 0));
     Gpu g = backend_gpu(*out);
     dev_limit(*out, g.name[0] == '\0' ? (size_t)backend_room(&g) : 0);
     return ST_OK;

@@ -24,9 +24,8 @@ Status train_outline(const Case *c, int64_t tokens, Row *row);
  * held-out bits per byte and the sizes that were chosen. A failure is the row's status. */
 void train_row(const Case *c, const char *data, int64_t tokens, Row *row);
 
-/* Opens a device for a command; on the host it may take 80 % of the free memory. With "auto" and no
- * GPU, says once on stderr why there is none. */
-Status train_device(Dev **out, const BackendAsk *ask);
+/* Opens a device for a command; on the host it may take 80 % of the free memory. */
+Status train_device(Dev **out, BackendAsk *ask);
 
 /* `longmix train` and `longmix eval`; return exit codes. */
 int train_main(int argc, char **argv);

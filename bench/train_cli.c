@@ -373,6 +373,8 @@ static Status train(Args *a, Dev *d, const Text *text)
         st = checkpoint_save(&r.t, a->save);
     r.began = clock_now();
     if (st == ST_OK)
+        backend_say(&a->on);
+    if (st == ST_OK)
         st = steps(&r);
     if (st == ST_OK)
         st = conclude(&r);

@@ -33,8 +33,11 @@ static Status greet(const Case *c, Row *row)
 {
     Dev *d = NULL;
     char about[128];
-    BackendAsk ask = {c->backend, c->dtype[0] != '\0' ? c->dtype : NULL, backend_passed()};
-    TRY(backend_choose(&d, &ask, 0, row->cuda, sizeof row->cuda));
+    BackendAsk ask = {.name = c->backend,
+                      .math = c->dtype[0] != '\0' ? c->dtype : NULL,
+                      .device = backend_passed()};
+    TRY(backend_choose(&d, &ask, 0));
+    snprintf(row->cuda, sizeof row->cuda, "%.150s", ask.why);
     dev_describe(d, about, sizeof about);
     if (about[0] != '\0')
         snprintf(row->cuda, sizeof row->cuda, "available: %s", about);
