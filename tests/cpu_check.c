@@ -71,6 +71,13 @@ float *pool_zeros(int64_t n)
     return pool_take((size_t)n * sizeof(float));
 }
 
+float *pool_lines(int64_t n)
+{
+    enum { LINE = 16 };
+    float *x = pool_zeros(n + LINE);
+    return x + (LINE - (uintptr_t)x / sizeof *x % LINE) % LINE;
+}
+
 double *pool_doubles(int64_t n)
 {
     return pool_take((size_t)n * sizeof(double));

@@ -11,6 +11,7 @@ void each_isa(void (*body)(Dev *d));
 /* Normal numbers, a function of (n, sd, seed); zeros; all gone after pool_free. */
 float *pool_random(int64_t n, double sd, uint32_t seed);
 float *pool_zeros(int64_t n);
+float *pool_lines(int64_t n);    /* zeros, at the start of a cache line */
 double *pool_doubles(int64_t n); /* zeros */
 double *pool_widen(const float *x, int64_t n);
 int32_t *pool_ids(int64_t n, int32_t below, uint32_t seed);

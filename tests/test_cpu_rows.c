@@ -145,7 +145,7 @@ static void embed_case(Dev *d, int64_t rows, int width, int vocab)
                .vocab = vocab,
                .ids = pool_ids(rows, vocab, 4),
                .table = table,
-               .y = pool_zeros(n),
+               .y = pool_lines(n),
                .dy = dy,
                .dtable = dtable};
     for (int64_t i = 0; i < n; i++) {
@@ -167,6 +167,7 @@ static void embeds(Dev *d)
     embed_case(d, 65, 64, 7);
     embed_case(d, 1000, 130, 3);
     embed_case(d, 17, 1000, 300);
+    embed_case(d, 1025, 1024, 7); /* is written past the caches */
 }
 
 Test(cpu_rows, embed)
