@@ -141,7 +141,7 @@ void case_run(const Case *c, Row *row)
         kernel_measure(c, row);
         return;
     }
-    Rates machine = roof_sample(c);
+    Rates machine = roof_around(c);
     malloc_trim(0); /* what earlier cases left must not hide this one's memory */
     limits_reset_peak();
     int64_t baseline = limits_rss();

@@ -196,7 +196,7 @@ static void place(const Case *c, Rates before, Row *row)
 void train_row(const Case *c, const char *data, int64_t tokens, Row *row)
 {
     *row = (Row){.kind = ROW_TRAIN, .c = *c};
-    Rates machine = roof_sample(c);
+    Rates machine = roof_around(c);
     Status st = train(c, data, tokens, row);
     if (st == ST_OK) {
         place(c, machine, row);

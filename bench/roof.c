@@ -91,6 +91,11 @@ Rates roof_sample(const Case *c)
     return (Rates){sample(c, ROOF_SGEMM), sample(c, ROOF_BANDWIDTH)};
 }
 
+Rates roof_around(const Case *c)
+{
+    return strcmp(c->backend, "cpu") == 0 ? roof_sample(c) : (Rates){0};
+}
+
 /* ---- which roof ---- */
 Roof roof_of(double flops, double bytes, Rates machine)
 {

@@ -11,6 +11,7 @@
 
 #include <criterion/criterion.h>
 #include <dlfcn.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -182,6 +183,52 @@ Test(gpu, a_training_reads_its_loss_at_the_end_of_the_step)
     cr_expect_eq(counted("a"), 0);
     trainer_free(&t);
     dev_close(d);
+    text_free(&text);
+}
+
+/* Steps with clipped gradients, and one whose gradients are no numbers: weights as on the CPU. */
+static void train_on(const char *backend, const Text *text, double loss[4], double norm[4],
+                     double *weight)
+{
+    Trainer t;
+    Dev *d = NULL;
+    const double nan = (double)NAN;
+    TrainSpec s = tiny_training(variant_find("vanilla"));
+    s.clip = 0.3;
+    cr_assert_eq(dev_open(&d, backend, 0, 0), ST_OK, "%s", status_reason());
+    cr_assert_eq(trainer_init(&t, d, &s, text), ST_OK, "%s", status_reason());
+    for (int i = 0; i < 4; i++)
+        cr_assert_eq(trainer_step(&t, &loss[i], &norm[i]), ST_OK, "%s", status_reason());
+    Buf w = t.model.param[1].t.buf;
+    cr_assert_eq(dev_read_f64(d, weight, w, 0, 1), ST_OK);
+    cr_assert_eq(dev_write_f64(d, t.model.param[0].t.buf, 0, &nan, 1), ST_OK);
+    for (int64_t i = 0; i < TEXT_VOCAB; i++)
+        cr_assert_eq(dev_write_f64(d, t.model.param[0].t.buf, i * 16, &nan, 1), ST_OK);
+    double none = 0, after = 0;
+    cr_expect_eq(trainer_step(&t, &none, NULL), ST_NONFINITE);
+    cr_assert_eq(dev_read_f64(d, &after, w, 0, 1), ST_OK);
+    cr_expect_eq(after, *weight, "%s: a step without a finite norm changes nothing", backend);
+    trainer_free(&t);
+    dev_close(d);
+}
+
+Test(gpu, trains_as_the_processor_does)
+{
+    char path[] = "/tmp/longmix-text-XXXXXX";
+    Text text;
+    double loss[2][4], norm[2][4], weight[2];
+    close(mkstemp(path));
+    tiny_text(path, 6000);
+    cr_assert_eq(text_load(path, &text), ST_OK);
+    unlink(path);
+    train_on("cpu", &text, loss[0], norm[0], &weight[0]);
+    train_on("emu", &text, loss[1], norm[1], &weight[1]);
+    for (int i = 0; i < 4; i++) {
+        cr_expect_float_eq(loss[1][i], loss[0][i], 1e-4, "step %d", i);
+        cr_expect_float_eq(norm[1][i], norm[0][i], 1e-3 * norm[0][i], "step %d", i);
+        cr_expect_gt(norm[0][i], 0.3, "the gradient is clipped");
+    }
+    cr_expect_float_eq(weight[1], weight[0], 1e-4);
     text_free(&text);
 }
 
