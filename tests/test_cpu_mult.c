@@ -60,10 +60,10 @@ static void check(Dev *d, const Shape *s)
 static void shapes(Dev *d)
 {
     static const Shape all[] = {
-        {1, 300, 4, 16, true},    {2, 130, 5, 7, false},  {8, 257, 32, 64, true},
-        {1, 2500, 16, 36, false}, {3, 70, 1, 33, true},   {1, 40, 33, 1, true},
-        {2, 4200, 12, 5, true},   {1, 128, 64, 36, true}, {9, 90, 8, 24, true},
-        {40, 33, 70, 17, false},
+        {1, 300, 4, 16, true},    {2, 130, 5, 7, false},   {8, 257, 32, 64, true},
+        {1, 2500, 16, 36, false}, {3, 70, 1, 33, true},    {1, 40, 33, 1, true},
+        {2, 4200, 12, 5, true},   {1, 128, 64, 36, true},  {9, 90, 8, 24, true},
+        {1, 513, 2, 300, true},   {2, 2100, 4, 70, false}, {40, 33, 70, 17, false},
     };
     for (int i = 0; i < COUNT(all); i++)
         check(d, &all[i]);

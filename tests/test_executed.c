@@ -71,7 +71,7 @@ Test(executed, of_a_matrix_product)
 static void mults(Dev *d)
 {
     static const int64_t rows[] = {1, 3, 8, 9, 50};
-    enum { IN = 130, S = 5, M = 24 };
+    enum { IN = 130, S = 12, M = 24 };
     for (int i = 0; i < COUNT(rows); i++) {
         const double before = dev_counted_flops(d);
         const Mult a = {.rows = rows[i],

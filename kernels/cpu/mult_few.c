@@ -111,9 +111,39 @@ static void add_spans(const Few *f, int64_t l)
     }
 }
 
+/* Few lines (a vocabulary in some modules): a product of few rows with a wide e. */
+static Status skinny(Dev *d, const Few *f)
+{
+    const Mult *a = f->a;
+    const int64_t S = a->modules, M = a->m, in = a->in;
+    void *z;
+    TRY(dev_scratch(d, (size_t)(f->lines * in) * sizeof(float), &z));
+    for (int64_t l = 0; l < f->lines; l++)
+        for (int64_t i = 0; i < in; i++)
+            ((float *)z)[l * in + i] =
+                ((const float *)a->x)[l / S * in + i] * ((const float *)a->g)[i * S + l % S];
+    const Gemm g = {.m = f->lines,
+                    .n = M,
+                    .k = in,
+                    .alpha = 1,
+                    .a = z,
+                    .b = a->e,
+                    .c = a->y,
+                    .lda = in,
+                    .ldb = M,
+                    .ldc = M};
+    CPU(gemm_skinny)(&g);
+    for (int64_t l = 0; l < f->lines && a->bias != NULL; l++)
+        row_add((float *)a->y + l * M, (const float *)a->bias + l % S * M, M);
+    dev_count_flops(d, CPU(gemm_flops)(&g));
+    return ST_OK;
+}
+
 Status CPU(mult_few)(Dev *d, const Mult *a)
 {
     Few f = plan(a);
+    if (!f.swapped && f.lines <= SKINNY)
+        return skinny(d, &f);
     void *scratch;
     const int64_t own = omp_get_max_threads() * f.mine, all = f.lines * f.r_width;
     TRY(dev_scratch(d, (size_t)(own + f.spans * all) * sizeof(float), &scratch));
