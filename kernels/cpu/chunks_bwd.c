@@ -1,5 +1,9 @@
 /* chunks_bwd.c - gradients of mixed chunk attention over a whole sequence, group by group. Scratch
- * is O(group (S + C) E), whatever the length. */
+ * is O(group (S + C) E), whatever the length.
+ *
+ * Traffic: v and do are read and laid out anew by each of the products that want them, three times
+ * each, and dv is added to twice. At S 128, C 256, E 1024 the products take three quarters of the
+ * time, copying and packing of rows that share cache sets (E a multiple of 1024) a fifth. */
 #include "kernels/cpu/chunks_bwd.h"
 
 typedef struct Back {

@@ -2,8 +2,10 @@
  *
  * Traffic: the logits once forward; backward, logits and their gradient once and the gradient once
  * more as it is written: a row stays in L1 for its two or three passes.
- * Roof: the bandwidth. A row of 256 takes some 60 cycles for its exponentials, so the row's maximum
- * and the fixed costs of a row (folding lanes, a logarithm) must stay below that. */
+ * Roof: the bandwidth up to some 20 GiB/s a core, then the exponentials: 14 vector operations for
+ * VW numbers. On a core of Zen 5 a cached row of 256 takes 35 ns, 24 of them for the exponentials,
+ * 7 for the maximum, 2 for the logarithm. Tried without effect: logarithms apart, the maximum of
+ * the next row meanwhile (6 %), Estrin's scheme, prefetching nearer, farther or into L2. */
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/rows.h"
 
