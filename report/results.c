@@ -110,6 +110,24 @@ static void write_command(FILE *f, const Row *r)
     fprintf(f, "`\n");
 }
 
+/* How far the CUDA backend can be trusted; gpu: a run that used one, or NULL. */
+static void write_tiers(FILE *f, const Row *gpu)
+{
+    fprintf(f, "- What is known of the CUDA backend, by tier: emulated on the CPU (`make test`); "
+               "compiled and gated for sm_80, 90, 100 and 120 (`make check`, where nvcc is); "
+               "run on a GPU: ");
+    if (gpu == NULL) {
+        fprintf(f, "nothing here\n");
+        return;
+    }
+    const char said[] = "available: ";
+    const bool starts = strncmp(gpu->cuda, said, sizeof said - 1) == 0;
+    put_text(f, gpu->cuda + (starts ? sizeof said - 1 : 0));
+    fprintf(f, ", ");
+    put_text(f, gpu->date);
+    fprintf(f, "\n");
+}
+
 /* The machine, the build and the runs. */
 static void write_run(FILE *f, const Rows *rows)
 {
@@ -136,6 +154,7 @@ static void write_run(FILE *f, const Rows *rows)
     fprintf(f, "- The CUDA backend was %s", cuda ? "used: " : "not used: ");
     put_text(f, r->cuda[0] != '\0' ? r->cuda : "no reason was recorded");
     fprintf(f, "\n");
+    write_tiers(f, cuda ? r : NULL);
 }
 
 /* What of the journal is in here, and what not. */

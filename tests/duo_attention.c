@@ -116,6 +116,8 @@ void family_attention(Duo *u, bool small)
     c = (Case){.batch = 4, .q_len = 80, .k_len = 80, .heads = 4, .d = 4, .dv = 4, .bias = true};
     c.causal = true, c.far = 70000; /* the rows of its bias' gradient are made in two launches */
     attention_case(u, c);
+    c = (Case){.batch = 1, .q_len = 18, .k_len = 18, .heads = 1, .d = 72, .dv = 6, .causal = true};
+    attention_case(u, c); /* keys in the wide tile, too */
     if (small)
         return;
     c = (Case){.batch = 2, .q_len = 131, .k_len = 131, .heads = 3, .d = 20, .dv = 24, .gap = 4};

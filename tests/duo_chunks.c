@@ -112,6 +112,7 @@ void family_chunks(Duo *u, bool small)
     }
     whole_case(u, (Case){.batch = 1, .len = 1, .chunk = 4, .s = 1, .e = 1, .causal = true});
     whole_case(u, (Case){.batch = 1, .len = 40, .chunk = 32, .s = 8, .e = 9, .lens = true});
+    whole_case(u, (Case){.batch = 1, .len = 9, .chunk = 4, .s = 20, .e = 3, .causal = true});
     if (small)
         return;
     c = (Case){.batch = 3, .len = 150, .chunk = 64, .s = 20, .e = 70, .causal = true, .bias = true};

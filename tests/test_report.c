@@ -138,6 +138,7 @@ Test(results, page_has_what_it_must, .timeout = 60)
         "CPU: Sample CPU 9000",
         "longmix bench --profile \"quick\"",
         "The CUDA backend was not used: no NVIDIA driver (libcuda.so.1 not found)",
+        "run on a GPU: nothing here",
         "| vanilla (naive) |",
         "| lsh | 197k |",
         "oom at 16k",
