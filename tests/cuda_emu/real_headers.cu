@@ -11,7 +11,7 @@
 #include <cstddef>
 
 #define SAME(name, value) static_assert((int)(name) == (value), #name)
-#include "fakes.inc"
+#include <fakes.inc> /* in build/static_cuda */
 
 #define PLACE(type, field, at) static_assert(offsetof(type, field) == (at), #type "." #field)
 PLACE(cublasLtMatmulHeuristicResult_t, algo, 0);
