@@ -55,7 +55,7 @@ SEEN = [
     (r"cpu/(gemm|pack|tile)", "cpu_gemm cpu_attention cpu_chunks battery:vanilla"),
     (r"cpu/lsh", "cpu_lsh golden battery:lsh"),
     (r"cpu/(conv|rel|sru)\.c", "conv rel sru golden battery:primer battery:terraformer"),
-    (r"cpu/", "cpu_ops cpu_rows cpu_sums golden battery:vanilla battery:gau"),
+    (r"cpu/", "cpu_ops cpu_rows cpu_sums golden battery:vanilla battery:gau executed"),
     (r"kernels/(tape|tape_block)\.c", "tape blocks reversible channel op_clock model_oom battery:lsh battery:vanilla"),
     (r"kernels/plugin\.c", "plugin"),
     (r"kernels/(device|dry|base|plugin|backends)\.c", "device device_values model_oom cost battery:vanilla"),
