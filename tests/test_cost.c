@@ -288,6 +288,42 @@ Test(cost, chunks_count_what_they_do)
         }
 }
 
+/* A token of decode on cpu: what the kernel says it did is what the formula asks for. */
+static void check_chunks_token(int64_t pos, int chunk)
+{
+    enum { S = 3, E = 5, B = 2 };
+    Room r = {0};
+    must(dev_open(&r.d, "cpu", 0, 0));
+    must(tape_new(&r.t, r.d));
+    Tensor qk = zeros(&r, B, 1, S), v = zeros(&r, B, 1, E);
+    Tensor state[4] = {zeros(&r, B, S, E), zeros(&r, B, S, E), zeros(&r, B, chunk, S),
+                       zeros(&r, B, chunk, E)};
+    Tensor *heads[4] = {&qk, &qk, &qk, &qk}, *st[4] = {&state[0], &state[1], &state[2], &state[3]};
+    ChunksOpt o = {.chunk = chunk,
+                   .causal = true,
+                   .pos = pos,
+                   .local_scale = 1,
+                   .local_post = 1,
+                   .lin_scale = 1};
+    op_chunks(r.t, heads, &v, NULL, st, o);
+    must(tape_status(r.t));
+    const double said = dev_counted_flops(r.d), asked = tape_cost(r.t).flops;
+    cr_expect_eq(said, asked, "token %d, chunk %d: %g flops done, %g by the formula", (int)pos,
+                 chunk, said, asked);
+    tape_reset(r.t);
+    for (int i = 0; i < 4; i++)
+        tensor_free(r.d, st[i]);
+    tensor_free(r.d, &qk);
+    tensor_free(r.d, &v);
+    room_close(&r);
+}
+
+Test(cost, a_token_of_chunks_counts_what_it_does)
+{
+    for (int64_t pos = 0; pos < 14; pos++)
+        check_chunks_token(pos, 4);
+}
+
 /* Two sequences, three heads, two rounds: every bucket so far is compared, and `window` keys of 4
  * and values of 5 columns are read. */
 static void check_lsh_decode(int64_t pos, int64_t len, int64_t window)
