@@ -10,7 +10,10 @@
 #include "kernels/cpu/lsh.h"
 #include "kernels/cpu/rows.h"
 
-enum { SKIP = 8 }; /* vectors of buckets looked at at once: matches are rare */
+enum {
+    SKIP = 8,    /* vectors of buckets looked at at once: matches are rare */
+    AHEAD = 2048 /* buckets asked for in advance: the processor does not foresee a way back */
+};
 
 typedef struct Decode {
     const LshDecode *a;
@@ -37,8 +40,10 @@ static bool none(const LshDecode *a, const float *bucket, int64_t p, int64_t j)
     vi any = {0};
     int32_t all = 0;
     for (int r = 0; r < a->rounds; r++, bucket += a->cap)
-        for (int v = 0; v < SKIP; v++)
+        for (int v = 0; v < SKIP; v++) {
+            __builtin_prefetch(bucket + max64(0, j + v * VW - AHEAD));
             any |= vload(bucket + j + v * VW) == vset(bucket[p]);
+        }
     for (int i = 0; i < VW; i++)
         all |= any[i];
     return all == 0;
