@@ -74,8 +74,8 @@ static const ProfileGroup gpu[] = {
 #define PAPER_110M "vanilla,transformer_pp,gau,flash_linear,gau_alpha,primer,primer_ez"
 #define PAPER_800M "vanilla,scaling_ff,scaling_qkv,scaling,lsh,terraformer"
 static const ProfileGroup paper[] = {
-    {PAPER_110M, "model", "fwd,train", "tiled", "512..8k", 0, true, false, "110m"},
-    {PAPER_800M, "model", "fwd,train", "tiled", "512..8k", 0, true, false, "800m"},
+    {PAPER_110M, "model", "fwd,train", "tiled", "512..8k", 0, false, false, "110m"},
+    {PAPER_800M, "model", "fwd,train", "tiled", "512..8k", 0, false, false, "800m"},
     {PAPER_800M, "model", "decode", "tiled", "512,8k", 0, false, false, "800m"},
     {"all", "layer", "fwd,bwd,train", "tiled,naive", "512..1M", 0, false, false, NULL},
     {"all", "mix", "fwd,bwd", "tiled,naive", "512..1M", 0, false, false, NULL},
