@@ -11,7 +11,10 @@ variants="$build/variants_main cuda"
 why=$(LONGMIX_CUDA_MATH=float32 $kernels about 2>&1)
 if [ $? != 0 ]; then
     echo "$why"
-    case $why in *"not available"*) exit 77 ;; esac
+    case $why in
+    *"of another build"*) exit 1 ;;
+    *"not available"*) exit 77 ;;
+    esac
     exit 1
 fi
 mkdir -p results
