@@ -171,7 +171,7 @@ Test(checkpoint_lies, settings_that_lie_are_refused)
         {"\"n_norm\":\"33\"", "\"n_norm\":\"0\"", "n_norm is '0'"},
         {"\"set\":\"s=6\"", "\"set\":\"s=5\"", "even s, not 5"},
         {"\"set\":\"s=6\"", "\"set\":\"s=6 q=1\"", "unknown option 'q'"},
-        {"\"set\":\"s=6\"", "\"set\":\"s=6 \\u001b[2J\"", "setting set: at most 159 printable"},
+        {"\"set\":\"s=6\"", "\"set\":\"s=6 \\u001b[2J\"", "setting set: at most 191 printable"},
         {"\"set\":\"s=6\"", "\"set\":\"s=8\"", "tensor '"},
         {"\"text_sha256\":\"", "\"text_sha256\":\"0", "setting text_sha256: at most 64"},
     };
@@ -189,7 +189,7 @@ Test(checkpoint_lies, settings_that_lie_are_refused)
         n += snprintf(set + n, sizeof set - (size_t)n, "s=6 ");
     snprintf(set + n, sizeof set - (size_t)n, "\"");
     write_edited(good, "\"set\":\"s=6\"", set);
-    expect_refused("a long set", ST_USAGE, "setting set: at most 159");
+    expect_refused("a long set", ST_USAGE, "setting set: at most 191");
     free(good.data);
 }
 
