@@ -127,7 +127,7 @@ static Status contrast_all(const Seeds *these, const Seeds *those, Dev *d, const
 Status eval_against(const Seeds *these, const Seeds *those, Dev *d, const Text *text,
                     TextSplit split, Claim *claim)
 {
-    Contrast c[EVAL_MAX_SEEDS];
+    Contrast c[EVAL_MAX_SEEDS] = {{0}};
     Sitting a[EVAL_MAX_SEEDS] = {{NULL}}, b[EVAL_MAX_SEEDS] = {{NULL}};
     if (these->n != those->n)
         return FAIL(ST_USAGE, "%d checkpoints and %d of --against: they are compared in pairs",
