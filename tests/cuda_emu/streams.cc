@@ -37,6 +37,7 @@ static void run_first(cudaStream_t s)
 
 static cudaError_t drain(cudaStream_t s)
 {
+    Reach reach; /* once: to open and close the window of device memory is slow */
     while (!s->queue.empty())
         run_first(s);
     return sticky;
