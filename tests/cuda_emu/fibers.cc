@@ -89,11 +89,17 @@ NO_SANITIZER void make_ready(Thread *t)
     block.ready[(block.first + block.n_ready++) % MAX_THREADS] = t->number;
 }
 
-NO_SANITIZER static unsigned warp_rank(int number)
-{
-    unsigned key = (unsigned)(number / 32 + 1) * 2654435761u * (unsigned)config().order;
-    return key ^ key >> 15;
-}
+/* A fixed order of warps for each odd EMU_ORDER. */
+struct Ranks {
+    unsigned of[MAX_THREADS / 32];
+    Ranks()
+    {
+        for (unsigned w = 0; w < MAX_THREADS / 32; w++) {
+            const unsigned key = (w + 1) * 2654435761u * (unsigned)config().order;
+            of[w] = key ^ key >> 15;
+        }
+    }
+};
 
 NO_SANITIZER static unsigned pick()
 {
@@ -104,11 +110,13 @@ NO_SANITIZER static unsigned pick()
         return block.n_ready - 1;
     if (order % 2 == 0)
         return (unsigned)(random_bits() % block.n_ready);
-    unsigned best = 0;
-    for (unsigned i = 1; i < block.n_ready; i++)
-        if (warp_rank(block.ready[(block.first + i) % MAX_THREADS]) <
-            warp_rank(block.ready[(block.first + best) % MAX_THREADS]))
-            best = i;
+    static const Ranks ranks;
+    unsigned best = 0, least = ~0u;
+    for (unsigned i = 0; i < block.n_ready && least > 0; i++) {
+        const unsigned rank = ranks.of[block.ready[(block.first + i) % MAX_THREADS] / 32];
+        if (rank < least)
+            least = rank, best = i;
+    }
     return best;
 }
 
