@@ -1,10 +1,12 @@
 /* pairs.cuh - attention over visible pairs (i, j) of queries and keys, forward and backward, by one
- * kernel in four roles. With s_ij = scale_i q_i.k_j + bias_scale bias[distance] and dp_ij =
- * do_i.v_j: role       rows  weights w_ij                                       result PAIRS_OUT  i
- * softmax: exp(s - m_i)  relu2: post_i relu(s)^2     o_i = sum_j w_ij v_j PAIRS_DQ   i     exp(s -
- * lse_i) (dp - delta_i); 2 post_i relu(s) dp dq_i += scale sum_j w_ij k_j PAIRS_DK   j     the same
- * dk_j += scale sum_i w_ij q_i PAIRS_DV   j     exp(s - lse_i);        post_i relu(s)^2 dv_j +=
- * sum_i w_ij do_i
+ * kernel in four roles. With s_ij = scale_i q_i.k_j + bias_scale bias[distance], dp_ij = do_i.v_j,
+ * and weights of softmax; of relu2:
+ *
+ *   OUT  rows i  o_i   = sum_j w_ij v_j          w = exp(s - m_i);           post_i relu(s)^2
+ *   DQ   rows i  dq_i += scale sum_j w_ij k_j    w = exp(s - lse_i) (dp - delta_i);
+ *                                                                      2 post_i relu(s) dp
+ *   DK   rows j  dk_j += scale sum_i w_ij q_i    w as in DQ
+ *   DV   rows j  dv_j += sum_i w_ij do_i         w = exp(s - lse_i);         post_i relu(s)^2
  *
  * Block (x, y, z): 16 WARPS rows, head y % H of batch row y / H, NT columns of the result. It walks
  * the tiles of BN keys (queries) that its rows can see, computes scores (and dp) as products of
