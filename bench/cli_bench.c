@@ -400,7 +400,7 @@ int bench_main(int argc, char **argv)
 {
     static const struct argp argp = {options, parse, NULL, doc, NULL, NULL, NULL};
     Args a = {0};
-    Sweep s, on_gpu;
+    Sweep s = {.n_groups = 0}, on_gpu = s;
     Status st = cli_parse(&argp, NAME, argc, argv, &a);
     ops_defaults(&a);
     const char *profile = given_or(&a, PROFILE, "quick"), *other = profile_on_gpu(profile);
