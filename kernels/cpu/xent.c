@@ -38,6 +38,12 @@ static float max_of(const float *x, int64_t n)
     return max;
 }
 
+/* The lanes behind the last number would lie above a largest one that is negative. */
+static inline vf exp_of_tail(const float *x, int64_t n, float max)
+{
+    return vexp_below(vmin(vset(0.0f), vget(x, n) - max));
+}
+
 static Softmax softmax_of(const float *x, int64_t n)
 {
     const float max = max_of(x, n);
@@ -47,7 +53,7 @@ static Softmax softmax_of(const float *x, int64_t n)
         for (int w = 0; w < WAYS; w++)
             sum[w] += vexp_below(vload(x + c + w * VW) - max);
     for (; c < n; c += VW)
-        sum[0] += vkeep(vexp_below(vget(x + c, n - c) - max), n - c);
+        sum[0] += vkeep(exp_of_tail(x + c, n - c, max), n - c);
     return (Softmax){max, vsum((sum[0] + sum[1]) + (sum[2] + sum[3]))};
 }
 
@@ -80,7 +86,7 @@ static void row_bwd(const float *x, int64_t n, int32_t target, float weight, flo
         vstore(dx + c, vload(dx + c) + scale * vexp_below(vload(x + c) - s.max));
     }
     if (c < n) {
-        const vf p = vexp_below(vget(x + c, n - c) - s.max);
+        const vf p = exp_of_tail(x + c, n - c, s.max);
         vput(dx + c, vget(dx + c, n - c) + scale * p, n - c);
     }
     dx[target] -= weight;
