@@ -128,7 +128,7 @@ Status eval_against(const Seeds *these, const Seeds *those, Dev *d, const Text *
                     TextSplit split, Claim *claim)
 {
     Contrast c[EVAL_MAX_SEEDS] = {{0}};
-    Sitting a[EVAL_MAX_SEEDS] = {{NULL}}, b[EVAL_MAX_SEEDS] = {{NULL}};
+    Sitting a[EVAL_MAX_SEEDS] = {{.path = NULL}}, b[EVAL_MAX_SEEDS] = {{.path = NULL}};
     if (these->n != those->n)
         return FAIL(ST_USAGE, "%d checkpoints and %d of --against: they are compared in pairs",
                     these->n, those->n);
