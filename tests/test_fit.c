@@ -138,10 +138,10 @@ Test(fit, the_papers_models_have_their_sizes)
         printf("%-16s %-5s %.0fM parameters, %.0fM with embedding and head\n", x->variant, x->size,
                1e-6 * (double)row.params, 1e-6 * all);
         if (!big)
-            cr_expect(row.params > 75e6 && row.params < 115e6, "%s: %lld", x->variant,
+            cr_expect(row.params > 75000000 && row.params < 115000000, "%s: %lld", x->variant,
                       (long long)row.params);
         if (strcmp(x->variant, "vanilla") == 0)
-            cr_expect(big ? row.params > 250e6 : row.params < 90e6);
+            cr_expect(big ? row.params > 250000000 : row.params < 90000000);
         seen++;
     }
     cr_expect_geq(seen, 12);
