@@ -13,6 +13,7 @@ typedef struct Sitting {
     const Variant *variant;
     uint64_t seed;
     int64_t len, tokens, n;
+    double bpb;   /* of all windows */
     double *bits; /* (n) a byte; free it */
 } Sitting;
 
@@ -24,7 +25,8 @@ static Status sit(const char *path, Dev *d, const Text *text, TextSplit split, S
     TRY(checkpoint_open(path, &c));
     const MixCtx *x = &c.spec.model.ctx;
     *s = (Sitting){
-        path, c.spec.model.variant, c.spec.seed, x->q_len, c.step * x->batch * x->q_len, 0, NULL};
+        path, c.spec.model.variant, c.spec.seed, x->q_len, c.step * x->batch * x->q_len, 0, 0,
+        NULL};
     c.spec.model.grads = false;
     Status st = trainer_init(&t, d, &c.spec, text);
     if (st == ST_OK)
@@ -33,17 +35,11 @@ static Status sit(const char *path, Dev *d, const Text *text, TextSplit split, S
         st = trainer_exam_windows(&t, split, &s->bits, &s->n, &e);
     for (int64_t i = 0; st == ST_OK && i < s->n; i++)
         s->bits[i] /= log(2.0) * (double)s->len;
+    if (st == ST_OK)
+        s->bpb = exam_bpb(&e);
     trainer_free(&t);
     checkpoint_close(&c);
     return st;
-}
-
-static double mean(const double *x, int64_t n)
-{
-    double sum = 0;
-    for (int64_t i = 0; i < n; i++)
-        sum += x[i];
-    return sum / (double)n;
 }
 
 /* ---- one seed ---- */
@@ -64,7 +60,7 @@ static void print_pair(const Sitting *a, const Sitting *b, const Contrast *c)
     snprintf(seeds, sizeof seeds, a->seed == b->seed ? "%llu" : "%llu, %llu",
              (unsigned long long)a->seed, (unsigned long long)b->seed);
     printf("%10s  %-16s %7.4f  %-16s %7.4f  %+10.4f  %+.4f to %+.4f\n", seeds, a->variant->name,
-           mean(a->bits, a->n), b->variant->name, mean(b->bits, b->n), c->mean, c->lo, c->hi);
+           a->bpb, b->variant->name, b->bpb, c->mean, c->lo, c->hi);
     if (a->tokens != b->tokens)
         printf("%12snot alike: trained on %lld and %lld tokens\n", "", (long long)a->tokens,
                (long long)b->tokens);

@@ -19,17 +19,8 @@ int math_of(const char *isa)
 static Status try_step(const Setting *s, Dev *d, Model *m, Tensor *x)
 {
     const int64_t dim[] = {s->batch, s->len, s->width};
-    MixCtx c = {.batch = s->batch,
-                .q_len = s->len,
-                .cap = s->len,
-                .n_norm = s->n_norm,
-                .width = s->width,
-                .heads = s->heads,
-                .ffn = s->ffn,
-                .causal = s->causal,
-                .naive = s->naive,
-                .training = s->training};
-    TRY(setting_options(s, &c));
+    MixCtx c;
+    TRY(setting_ctx(s, &c));
     TRY(model_init(m, d, &(ModelSpec){.variant = s->v, .blocks = 1, .ctx = c, .grads = true}));
     TRY(tensor_new(d, x, REAL, MEM_INPUT, 3, dim));
     TRY(tensor_fill(d, x, 0.5));

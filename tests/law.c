@@ -22,17 +22,10 @@ double over_table(const Setting *base, const Option *o, SettingFn *fn)
         for (double value = o[i].lo; o[i].whole && o[i].hi - o[i].lo <= 8 && value <= o[i].hi;
              value++) {
             Setting s = *base;
-            MixCtx c = {.batch = 1,
-                        .q_len = s.len,
-                        .cap = s.len,
-                        .n_norm = s.n_norm,
-                        .width = s.width,
-                        .heads = s.heads,
-                        .ffn = s.ffn,
-                        .causal = s.causal};
+            MixCtx c;
             size_t at = strlen(s.set);
             snprintf(s.set + at, sizeof s.set - at, "%s=%g ", o[i].name, value);
-            CHECK(setting_options(&s, &c) == ST_OK);
+            CHECK(setting_ctx(&s, &c) == ST_OK);
             if (mix_accepts(s.v, &c) == ST_OK)
                 most = worse(most, fn(&s));
         }

@@ -7,16 +7,8 @@ static Status try_step(Dev *d, const Setting *s)
     Model m;
     Tensor x = {0};
     const int64_t dim[] = {s->batch, s->len, s->width};
-    MixCtx c = {.batch = s->batch,
-                .q_len = s->len,
-                .cap = s->len,
-                .n_norm = s->n_norm,
-                .width = s->width,
-                .heads = s->heads,
-                .ffn = s->ffn,
-                .causal = s->causal,
-                .training = s->training};
-    CHECK(setting_options(s, &c) == ST_OK);
+    MixCtx c;
+    CHECK(setting_ctx(s, &c) == ST_OK);
     Status st =
         model_init(&m, d, &(ModelSpec){.variant = s->v, .blocks = 1, .ctx = c, .grads = true});
     if (st == ST_OK)

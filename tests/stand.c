@@ -59,28 +59,29 @@ static void must(Status st)
     CHECK(st == ST_OK);
 }
 
-Status setting_options(const Setting *s, MixCtx *c)
+Status setting_ctx(const Setting *s, MixCtx *c)
 {
     char all[sizeof s->set + sizeof s->draws];
     snprintf(all, sizeof all, "%s %s", s->set, s->draws);
+    *c = (MixCtx){.batch = s->batch,
+                  .q_len = s->len,
+                  .cap = s->cap > 0 ? s->cap : s->len,
+                  .n_norm = s->n_norm,
+                  .width = s->width,
+                  .heads = s->heads,
+                  .ffn = s->ffn,
+                  .causal = s->causal,
+                  .naive = s->naive,
+                  .training = s->training,
+                  .seed = 5,
+                  .step = s->step};
     return mix_options(s->v, all, c);
 }
 
 static ModelSpec spec_of(const Setting *s)
 {
-    MixCtx c = {.batch = s->batch,
-                .q_len = s->len,
-                .cap = s->cap > 0 ? s->cap : s->len,
-                .n_norm = s->n_norm,
-                .width = s->width,
-                .heads = s->heads,
-                .ffn = s->ffn,
-                .causal = s->causal,
-                .naive = s->naive,
-                .training = s->training,
-                .seed = 5,
-                .step = s->step};
-    must(setting_options(s, &c));
+    MixCtx c;
+    must(setting_ctx(s, &c));
     return (ModelSpec){.variant = s->v,
                        .blocks = s->blocks,
                        .ctx = c,

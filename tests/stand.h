@@ -25,7 +25,8 @@ extern const char small_options[];
 /* Of "k=v k=v" what the variant has an option for. */
 void known_options(const Variant *v, const char *wish, char *set, size_t size);
 
-Status setting_options(const Setting *s, MixCtx *c); /* mix_options of both */
+/* What a layer is asked in a setting, its options of both kinds included. */
+Status setting_ctx(const Setting *s, MixCtx *c);
 
 typedef struct Stand {
     Setting s;

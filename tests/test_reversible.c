@@ -65,15 +65,8 @@ Test(reversible, memory_is_predicted)
 {
     for (const Variant *const *v = variant_table; *v != NULL; v++) {
         Setting s = reversible((*v)->name, "cpu", 3), dry = reversible((*v)->name, "dry", 3);
-        MixCtx c = {.batch = 1,
-                    .q_len = s.len,
-                    .cap = s.len,
-                    .width = s.width,
-                    .heads = s.heads,
-                    .n_norm = s.n_norm,
-                    .causal = true,
-                    .ffn = s.ffn};
-        cr_assert(setting_options(&s, &c) == ST_OK);
+        MixCtx c;
+        cr_assert(setting_ctx(&s, &c) == ST_OK);
         if (mix_accepts(*v, &c) != ST_OK)
             continue;
         MemUse used = peak(&s), told = peak(&dry);
@@ -89,15 +82,8 @@ static Status step(Dev *d, const Setting *s)
     const int64_t dim[] = {s->batch, s->len, s->width};
     Model m = {0};
     Tensor x = {0};
-    MixCtx c = {.batch = s->batch,
-                .q_len = s->len,
-                .cap = s->len,
-                .width = s->width,
-                .heads = s->heads,
-                .n_norm = s->n_norm,
-                .causal = true,
-                .ffn = s->ffn};
-    cr_assert(setting_options(s, &c) == ST_OK);
+    MixCtx c;
+    cr_assert(setting_ctx(s, &c) == ST_OK);
     Status st =
         model_init(&m, d, &(ModelSpec){.variant = s->v, .blocks = 2, .ctx = c, .grads = true});
     st = st == ST_OK ? tensor_new(d, &x, REAL, MEM_INPUT, 3, dim) : st;
